@@ -1,0 +1,1 @@
+"""From usage to alerts: rules on event time, episodes and evidence."""

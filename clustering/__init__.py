@@ -1,0 +1,1 @@
+"""From templates to unknown identities, their visits and how often they came."""

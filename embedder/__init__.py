@@ -1,0 +1,1 @@
+"""From pixels to templates: detection, alignment, quality gate and the eye-region model."""

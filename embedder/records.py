@@ -1,0 +1,69 @@
+"""What the embedder says of a picture: the template of the person at the machine, and how good it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ingest.records import AtmEvent, Name, Record
+
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Box(Record):
+    """A face's rectangle in pixels of the upright picture; ``x``, ``y`` is the upper left corner."""
+
+    x: Finite
+    y: Finite
+    width: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    height: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Quality(Record):
+    """How well an eye region can be compared.
+
+    ``eye_distance_px`` is measured in the picture as it came; ``sharpness`` is the variance of the Laplacian of
+    the aligned eye region's grey values (0..255), ``brightness`` and ``contrast`` their mean and standard
+    deviation; ``yaw`` is the nose's offset from the middle of the eyes, in eye distances (0 looks ahead).
+    ``score`` sums them up, 0 (worthless) to 1.
+    """
+
+    eye_distance_px: Finite
+    sharpness: Finite
+    brightness: Finite
+    contrast: Finite
+    yaw: Finite
+    detection: Unit
+    score: Unit
+
+
+class FaceEmbedding(Record):
+    """The main face of one event: the person who uses the machine.
+
+    ``vector`` is a float32 little-endian template of length ``dim``, L2-normalised: read it through
+    ``template``.  It is only comparable with vectors of the same ``model_id``.  ``bystanders`` are the other
+    faces: kept as places in the picture, never as templates, and never counted.  No pixels.
+    """
+
+    face_id: Name
+    event: AtmEvent
+    model_id: Name
+    vector: bytes = Field(repr=False)
+    box: Box
+    landmarks: tuple[tuple[Finite, Finite], ...]
+    quality: Quality
+    bystanders: tuple[Box, ...] = ()
+
+    @property
+    def template(self) -> NDArray[np.float32]:
+        """The vector as a read-only (dim,) float32 array; no copy."""
+        return np.frombuffer(self.vector, "<f4")
+
+
+def pack(vector: NDArray[np.float32]) -> bytes:
+    """The wire form of a template: float32, little-endian."""
+    return vector.astype("<f4", copy=False).tobytes()

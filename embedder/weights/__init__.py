@@ -1,0 +1,1 @@
+"""The shipped models: one folder each with weights, card and licence."""

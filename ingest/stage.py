@@ -1,0 +1,71 @@
+"""The pipeline's one verb, and what a stage with a memory owes to recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol, runtime_checkable
+
+from ingest.records import Position, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record on its way, with the position of the input that it came from."""
+
+    record: Record
+    position: Position
+
+
+class Stage(Protocol):
+    """Turns a batch of records into the records that go on.
+
+    Records that a stage does not know it passes on in place, so a chain of stages is a stage, and rejections
+    reach the end.  Order is kept; outputs carry their input's position.  A stage is used by one thread at a
+    time, and raises ``Unavailable`` (nothing was changed, try again) or dies.
+    """
+
+    name: str
+
+    def process(self, batch: Sequence[Delivery]) -> list[Delivery]: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A stage whose memory is a fold over the journal.
+
+    ``apply`` folds one journalled record, and doing it twice changes nothing.  ``snapshot`` returns that
+    memory as bytes (never pickle) and ``restore`` puts it back, or raises ``Corrupt`` and changes nothing.
+    """
+
+    name: str
+
+    def apply(self, record: Record) -> None: ...
+
+    def snapshot(self) -> bytes: ...
+
+    def restore(self, content: bytes) -> None: ...
+
+
+class Chain:
+    """Stages one after the other, as one stage; keeps the seconds that each has spent."""
+
+    name = "chain"
+
+    def __init__(self, *stages: Stage) -> None:
+        self.stages = stages
+        self.seconds = {stage.name: 0.0 for stage in stages}
+
+    def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        deliveries = list(batch)
+        for stage in self.stages:
+            start = perf_counter()
+            deliveries = stage.process(deliveries)
+            self.seconds[stage.name] += perf_counter() - start
+        return deliveries
+
+    @property
+    def stateful(self) -> list[Stateful]:
+        """The stages that have a memory, in order."""
+        return [stage for stage in self.stages if isinstance(stage, Stateful)]
