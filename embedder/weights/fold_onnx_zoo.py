@@ -93,8 +93,7 @@ def fold(model: onnx.ModelProto, input_shape: tuple[int | str, ...]) -> onnx.Mod
         else:
             initializers.append(numpy_helper.from_array(values, name))
     outputs = [
-        helper.make_tensor_value_info(o.name, TensorProto.FLOAT, output_shape(o, input_shape[0]))
-        for o in graph.output
+        helper.make_tensor_value_info(o.name, TensorProto.FLOAT, output_shape(o, input_shape[0])) for o in graph.output
     ]
     folded = helper.make_graph(
         [*casts, *nodes],

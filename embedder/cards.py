@@ -1,0 +1,102 @@
+"""Model cards: what a weights folder must say about itself before it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from ingest.errors import UsageError
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the shipped models are: one folder each."""
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    file: Annotated[str, StringConstraints(pattern=r"^[\w.-]+\.onnx$")]
+    sha256: Sha256
+    licence: str
+    source: str
+    source_sha256: Sha256 | None = None
+    made_by: str
+    trained_on: str
+    intended_use: str
+    limits: str
+
+
+class DetectorCard(_Card):
+    """A face detector: what it is, where it comes from, under which licence."""
+
+    kind: Literal["detector"]
+
+
+class Calibration(BaseModel):
+    """Cosine to log-likelihood ratio that two templates are one person's: ``slope * cosine + intercept``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slope: Annotated[float, Field(gt=0)]
+    intercept: float
+    fitted_on: str
+
+
+class ModelCard(_Card):
+    """A template model: how to prepare its input, and how to read its scores.
+
+    The input is an aligned face of ``input_size`` (height, width), landmarks at ``template`` (5 points, x, y)
+    with ``landmark_weights``, channels in ``channels`` order, ``(value - mean) / std``.  ``thresholds`` are
+    cosines by target false match rate.  ``model_id`` travels with every template: vectors of different ids are
+    never compared.
+    """
+
+    kind: Literal["template"]
+    model_id: str
+    input_name: str
+    input_size: tuple[int, int]
+    channels: Literal["RGB", "BGR"]
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    template: tuple[tuple[float, float], ...]
+    landmark_weights: tuple[float, float, float, float, float]
+    dim: Annotated[int, Field(gt=0)]
+    thresholds: dict[str, float]
+    calibration: Calibration
+    measured: dict[str, str]
+
+
+CardT = TypeVar("CardT", bound=_Card)
+
+
+def _read(folder: Path) -> bytes:
+    path = folder / "card.json"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"model folder {folder} has no readable card.json: {error.strerror}"
+        raise UsageError(message) from error
+
+
+def load_detector_card(folder: Path) -> DetectorCard:
+    """The card of a detector's folder; ``UsageError`` names what does not fit."""
+    return _validated(DetectorCard, folder)
+
+
+def load_model_card(folder: Path) -> ModelCard:
+    """The card of a template model's folder; ``UsageError`` names what does not fit."""
+    return _validated(ModelCard, folder)
+
+
+def _validated(kind: type[CardT], folder: Path) -> CardT:
+    try:
+        return kind.model_validate_json(_read(folder))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = f"{folder / 'card.json'}: {place}: {first['msg']}"
+        raise UsageError(message) from error

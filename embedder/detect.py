@@ -1,0 +1,144 @@
+"""Faces and their five landmarks, by YuNet.
+
+YuNet: Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20, 2023.
+It was trained with masked faces among its pictures, and places all five points under a mask too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.cards import load_detector_card
+from embedder.onnx_runtime import open_session
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) BGR, upright."""
+Points = NDArray[np.float32]
+"""(5, 2) x, y in pixels: right eye, left eye, nose tip, right and left mouth corner, as the subject has them."""
+
+STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detection, in pixels of the picture: ``box`` (4,) x, y, width, height; ``landmarks`` (5, 2)."""
+
+    box: NDArray[np.float32]
+    landmarks: Points
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """``score`` and ``overlap`` (IoU) are YuNet's own defaults but for a lower score, since masks cost some.
+
+    Pictures are shrunk to fit ``canvas`` pixels first; only when that shows no face is the finer
+    ``fine_canvas`` tried, and then the picture with a border of ``border`` of its size around it, for crops so
+    tight that the face touches the edge.  ``refine`` places the landmarks a second time on a square of that many
+    pixels which the face fills to ``fill``: on a small face the first pass is off by up to a pixel or two.
+    """
+
+    score: float = 0.6
+    overlap: float = 0.3
+    canvas: int = 320
+    fine_canvas: int = 640
+    border: float = 0.3
+    max_faces: int = 64
+    refine: int = 256
+    fill: float = 0.7
+
+
+class Detector:
+    """Finds faces; safe to use from several threads at once."""
+
+    def __init__(self, weights: Path, options: DetectorOptions | None = None) -> None:
+        self.options = options or DetectorOptions()
+        card = load_detector_card(weights)
+        sizes = {self.options.canvas, self.options.fine_canvas, self.options.refine}
+        self._sessions = {
+            size: open_session(weights / card.file, card.sha256, {"height": size, "width": size}) for size in sizes
+        }
+        self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+        self._grids = {size: [_grid(size, stride) for stride in STRIDES] for size in sizes}
+
+    def detect(self, image: Image) -> list[Face]:
+        """Faces of an (H, W, 3) uint8 BGR picture, best first; empty when there is none."""
+        faces = self._at(image, self.options.canvas)
+        if not faces and max(image.shape[:2]) > self.options.canvas:
+            faces = self._at(image, self.options.fine_canvas)
+        if not faces:
+            faces = self._bordered(image)
+        return faces
+
+    def refined(self, image: Image, face: Face) -> Face:
+        """The face with landmarks from a second look at it alone; the same face where that look disagrees."""
+        size = self.options.refine
+        middle, side = face.box[:2] + face.box[2:] / 2, float(max(face.box[2:]))
+        scale = size * self.options.fill / side
+        shift = size / 2 - scale * middle
+        matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+        smooth = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
+        square = np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=smooth), np.uint8)
+        found = self._at(square, size)
+        if not found:
+            return face
+        nearest = min(found, key=lambda f: float(np.hypot(*(f.box[:2] + f.box[2:] / 2 - size / 2))))
+        landmarks = (nearest.landmarks - shift.astype(np.float32)) / np.float32(scale)
+        if np.abs(landmarks - face.landmarks).max() > 0.25 * side:
+            return face
+        return Face(face.box, landmarks, face.score)
+
+    def _bordered(self, image: Image) -> list[Face]:
+        height, width = image.shape[:2]
+        pad = int(self.options.border * max(height, width))
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+        return [
+            Face(face.box - np.array([pad, pad, 0, 0], np.float32), face.landmarks - np.float32(pad), face.score)
+            for face in self._at(np.asarray(padded, np.uint8), self.options.canvas)
+        ]
+
+    def _at(self, image: Image, size: int) -> list[Face]:
+        height, width = image.shape[:2]
+        scale = min(1.0, size / max(height, width))
+        if scale < 1:
+            target = max(1, round(width * scale)), max(1, round(height * scale))
+            image = np.asarray(cv2.resize(image, target, interpolation=cv2.INTER_AREA), np.uint8)
+        blob = np.zeros((1, 3, size, size), np.float32)
+        blob[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+        results = self._sessions[size].run(self._outputs, {"input": blob})
+        boxes, points, scores = [], [], []
+        for level, stride in enumerate(STRIDES):
+            cls, obj, box, key = (part[0] for part in results[4 * level : 4 * level + 4])
+            score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+            kept = np.flatnonzero(score >= self.options.score)
+            if kept.size:
+                grid = self._grids[size][level][kept]
+                centre, extent = (grid + box[kept, :2]) * stride, np.exp(box[kept, 2:]) * stride
+                boxes.append(np.hstack([centre - extent / 2, extent]))
+                points.append((grid[:, None] + key[kept].reshape(-1, 5, 2)) * stride)
+                scores.append(score[kept])
+        if not scores:
+            return []
+        box, landmarks, score = np.concatenate(boxes), np.concatenate(points), np.concatenate(scores)
+        best = cv2.dnn.NMSBoxes(
+            box.tolist(), score.tolist(), self.options.score, self.options.overlap, top_k=self.options.max_faces
+        )
+        return [
+            Face(
+                np.asarray(box[i] / scale, np.float32),
+                np.asarray(landmarks[i] / scale, np.float32),
+                min(1.0, float(score[i])),
+            )
+            for i in np.asarray(best).ravel()
+        ]
+
+
+def _grid(size: int, stride: int) -> NDArray[np.float32]:
+    """(n, 2) column and row of every anchor of one stride, in the order of the network's outputs."""
+    rows, columns = np.mgrid[: size // stride, : size // stride]
+    return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)

@@ -1,0 +1,98 @@
+"""The embedder as a stage: events in; embeddings, or rejections that say why not, out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.embed import Embedder
+from embedder.records import Box, FaceEmbedding, pack
+from ingest.errors import BadRecord
+from ingest.images import ImageLimits, decode, fetch
+from ingest.records import AtmEvent, Position, Record, Rejection
+from ingest.stage import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """``threads`` pictures are worked on at a time (0: one per core); ``roots`` bounds where files may lie."""
+
+    threads: int = 0
+    limits: ImageLimits = field(default_factory=ImageLimits)
+    roots: tuple[Path, ...] | None = None
+
+
+class EmbedStage:
+    """Decodes and embeds the pictures of a batch side by side; keeps their order.
+
+    Holds its worker threads until ``close``.
+    """
+
+    name = "embedder"
+
+    def __init__(self, embedder: Embedder, options: EmbedOptions | None = None) -> None:
+        self.embedder = embedder
+        self._options = options or EmbedOptions()
+        # Pictures run in parallel; OpenCV's own threads would only compete with them.
+        cv2.setNumThreads(1)
+        threads = self._options.threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+
+    def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        return list(self._pool.map(self._one, batch))
+
+    def close(self) -> None:
+        """Let go of the threads, after the work at hand."""
+        self._pool.shutdown()
+
+    def _one(self, delivery: Delivery) -> Delivery:
+        if not isinstance(delivery.record, AtmEvent):
+            return delivery
+        outcome: Record
+        try:
+            outcome = self._embedded(delivery.record)
+        except BadRecord as error:
+            outcome = rejected(delivery.record, error, self.name, delivery.position)
+        return Delivery(outcome, delivery.position)
+
+    def _embedded(self, event: AtmEvent) -> FaceEmbedding:
+        with self.embedder.clock.time("decode"):
+            image = decode(fetch(event, self._options.limits, self._options.roots), self._options.limits)
+        probe = self.embedder.embed(image)
+        return FaceEmbedding(
+            face_id=f"{event.event_id}#0",
+            event=event.model_copy(update={"image": None}),
+            model_id=self.embedder.model.card.model_id,
+            vector=pack(probe.vector),
+            box=_box(probe.face.box),
+            landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in probe.face.landmarks),
+            quality=probe.quality,
+            bystanders=tuple(_box(face.box) for face in probe.bystanders),
+        )
+
+
+def rejected(event: AtmEvent, error: BadRecord, stage: str, position: Position) -> Rejection:
+    """The line that says why ``event`` was not used."""
+    return Rejection(
+        reason=error.reason,
+        source=event.source,
+        detail=error.detail,
+        stage=stage,
+        event_id=event.event_id,
+        atm_id=event.atm_id,
+        scope=event.scope,
+        captured_at=event.captured_at,
+        position=position,
+    )
+
+
+def _box(box: NDArray[np.float32]) -> Box:
+    x, y, width, height = (round(float(value), 1) for value in box)
+    return Box(x=x, y=y, width=max(width, 0.1), height=max(height, 0.1))

@@ -1,0 +1,195 @@
+"""The loop that joins a source, a stage and an outbox, and the one way back after a crash.
+
+Decisions are journalled, not inputs: recovery restores the newest good snapshot, folds every later journal
+record into the stages, and lets the source go on behind the last committed position.  It never decides
+anything twice, so models and thresholds may have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from random import SystemRandom
+from threading import Event
+
+from ingest.bus import Outbox, Source
+from ingest.errors import Corrupt, Unavailable
+from ingest.records import Position, Record
+from ingest.snapshots import Snapshot, SnapshotStore
+from ingest.stage import Chain, Delivery, Stage, Stateful
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a worker spends its time.
+
+    ``batch`` is the number of inputs at most in a commit, ``snapshot_every`` the number of commits between
+    snapshots, ``idle_s`` the wait when a stream has nothing, ``longest_pause_s`` where the pauses before a
+    retry, which double from what ``Unavailable`` asks for, end to grow.
+    """
+
+    batch: int = 32
+    snapshot_every: int = 256
+    idle_s: float = 0.1
+    longest_pause_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Where a worker goes on: the committed position, the snapshot's that was used, and what was replayed."""
+
+    committed: Position | None
+    snapshot: Position | None
+    replayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One committed batch: its last position, its ``inputs`` and ``outputs``; ``events`` and ``retries`` so far."""
+
+    position: Position
+    inputs: int
+    outputs: tuple[Record, ...]
+    events: int
+    retries: int
+
+
+class Worker:
+    """Runs ``stage`` over ``source`` into ``outbox``, exactly once for each input.
+
+    A worker belongs to one thread, and so do the things that it was given; only the ``stop`` event of ``run``
+    may be set from elsewhere.  It runs once.  Raises ``ValueError`` when two stateful stages share a name.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        source: Source,
+        outbox: Outbox,
+        *,
+        snapshots: SnapshotStore | None = None,
+        pace: Pace | None = None,
+        on_batch: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._stage = stage
+        self._stateful = _stateful(stage)
+        self._source = source
+        self._outbox = outbox
+        self._snapshots = snapshots
+        self._pace = pace or Pace()
+        self._on_batch = on_batch
+        self._recovery: Recovery | None = None
+        self._jitter = SystemRandom()
+        self._last: Position | None = None
+        self._unsaved = 0
+        self.events = 0
+        self.retries = 0
+
+    def recover(self) -> Recovery:
+        """Bring the stages to what was committed and the source behind it; ``run`` does it if nobody did.
+
+        Raises ``Corrupt`` when the journal can't be trusted.  A snapshot that can't be used costs time only.
+        """
+        committed = self._outbox.committed()
+        covered = self._restore(committed)
+        replayed = 0
+        if self._stateful:
+            for record in self._outbox.journal(covered):
+                for stage in self._stateful:
+                    stage.apply(record)
+                replayed += 1
+        self._source.seek(committed)
+        self._recovery = Recovery(committed, covered, replayed)
+        return self._recovery
+
+    def run(self, *, until_exhausted: bool = True, stop: Event | None = None) -> int:
+        """Work until the source is exhausted or ``stop`` is set; returns the number of inputs committed.
+
+        ``stop`` is honoured between batches and while waiting.  While something is ``Unavailable`` the same
+        batch is tried again.  Every other error ends the worker, and so does a failed commit: the stages'
+        memories are then ahead of the journal, and only a new process finds back.  Source and outbox are closed
+        in any case.
+        """
+        stop = stop or Event()
+        with ExitStack() as closing:
+            closing.callback(self._outbox.close)
+            closing.callback(self._source.close)
+            if self._recovery is None:
+                self.recover()
+            while not stop.is_set() and not (until_exhausted and self._source.exhausted):
+                batch = self._persist(lambda: self._source.poll(self._pace.batch), stop)
+                if batch:
+                    self._do(batch, stop)
+                elif not self._source.exhausted or not until_exhausted:
+                    stop.wait(self._pace.idle_s)
+            self._save()
+        return self.events
+
+    def _do(self, batch: list[Delivery], stop: Event) -> None:
+        deliveries = self._persist(lambda: self._stage.process(batch), stop)
+        if deliveries is None:
+            return
+        outputs = tuple(delivery.record for delivery in deliveries)
+        position = batch[-1].position
+        self._outbox.commit(outputs, position)
+        self._last = position
+        self._unsaved += 1
+        self.events += len(batch)
+        if self._unsaved >= self._pace.snapshot_every:
+            self._save()
+        if self._on_batch:
+            self._on_batch(Progress(position, len(batch), outputs, self.events, self.retries))
+
+    def _persist(self, attempt: Callable[[], list[Delivery]], stop: Event) -> list[Delivery] | None:
+        """What ``attempt`` gives once nothing is ``Unavailable``; None when told to stop before."""
+        doubled = 1.0
+        while not stop.is_set():
+            try:
+                return attempt()
+            except Unavailable as error:
+                self.retries += 1
+                pause = min(error.retry_after * doubled, self._pace.longest_pause_s)
+                stop.wait(
+                    pause * self._jitter.uniform(1.0, 1.5)
+                )  # so that workers do not come back all at once
+                doubled *= 2
+        return None
+
+    def _save(self) -> None:
+        if self._snapshots and self._stateful and self._last and self._unsaved:
+            self._snapshots.save(Snapshot(self._last, {s.name: s.snapshot() for s in self._stateful}))
+        self._unsaved = 0
+
+    def _restore(self, committed: Position | None) -> Position | None:
+        """The position of the newest snapshot that every stage took; None, and blank stages, without one."""
+        if self._snapshots is None or not self._stateful:
+            return None
+        blank = {stage.name: stage.snapshot() for stage in self._stateful}
+        for snapshot in self._snapshots.candidates(committed):
+            try:
+                if snapshot.contents.keys() != blank.keys():
+                    message = "the snapshot is of other stages"
+                    raise Corrupt(message)
+                for stage in self._stateful:
+                    stage.restore(snapshot.contents[stage.name])
+            except Corrupt:
+                self._snapshots.set_aside(snapshot)
+                for stage in self._stateful:
+                    stage.restore(blank[stage.name])
+            else:
+                return snapshot.position
+        return None
+
+
+def _stateful(stage: Stage) -> list[Stateful]:
+    found: list[Stateful]
+    if isinstance(stage, Chain):
+        found = stage.stateful
+    else:
+        found = [stage] if isinstance(stage, Stateful) else []
+    names = {part.name for part in found}
+    if len(names) < len(found):
+        message = f"stages with a memory need names of their own: {', '.join(sorted(names))}"
+        raise ValueError(message)
+    return found
