@@ -1,9 +1,9 @@
 """How well unknown identities and their counts agree with the truth: BCubed, pairwise, NMI, visits, recall.
 
 Every item is one visit (one picture with a usable face), with the person that it truly shows and the identity
-that it was given.  All measures are unchanged when items are reordered or people and identities renamed.  Sources:
-Bagga & Baldwin, "Algorithms for scoring coreference chains", 1998, and Amigó et al., "A comparison of extrinsic
-clustering evaluation metrics", 2009 (BCubed); Strehl & Ghosh, 2002, and Vinh et al., 2010 (NMI).
+that it was given.  All measures stay the same when items are reordered or people and identities renamed.
+Sources: Bagga & Baldwin, "Algorithms for scoring coreference chains", 1998, and Amigó et al., "A comparison of
+extrinsic clustering evaluation metrics", 2009 (BCubed); Strehl & Ghosh, 2002, and Vinh et al., 2010 (NMI).
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ Labels = NDArray[np.int64] | NDArray[np.str_]
 
 
 class Agreement(BaseModel):
-    """Precision falls when different people are joined, recall when one person is split; ``f`` is their
-    harmonic mean.
-    """
+    """Precision falls when different people are joined, recall when one is split; ``f`` is the harmonic mean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,8 +40,8 @@ class Agreement(BaseModel):
 class ClusteringReport(BaseModel):
     """What ``evaluate clustering`` prints.
 
-    ``images`` were tried, and the share ``failure_to_acquire`` of them had no usable face: those are in no other
-    number.  ``recall_at`` is None where no person has two usable pictures.  The measures are explained at the
+    ``images`` were tried, and the share ``failure_to_acquire`` of them had no usable face: those are in no
+    other number.  ``recall_at`` is None where no person has two usable pictures.  The measures are explained at the
     functions of this module.
     """
 
@@ -64,8 +62,8 @@ class ClusteringReport(BaseModel):
 class Contingency:
     """The non-empty cells of the table of people and identities.
 
-    ``person`` and ``identity`` (C,) int64 are indices into ``person_sizes`` (P,) and ``identity_sizes`` (I,), the
-    int64 numbers of items of each; ``count`` (C,) int64 is the number of items that share both.
+    ``person`` and ``identity`` (C,) int64 are indices into ``person_sizes`` (P,) and ``identity_sizes`` (I,),
+    the int64 numbers of items of each; ``count`` (C,) int64 is the number of items that share both.
     """
 
     person: NDArray[np.int64]
@@ -100,7 +98,7 @@ def contingency(truth: Labels, found: Labels) -> Contingency:
 
 
 def bcubed(table: Contingency) -> Agreement:
-    """The mean over items of the share of its identity that is its person (precision), and the reverse (recall).
+    """The mean over items of the share of its identity that is its person (precision), and the reverse.
 
     An item counts among its own companions, and ``f`` is the harmonic mean of the two means.
     """
@@ -143,14 +141,12 @@ def visit_count_mae(table: Contingency) -> float:
     return float(np.abs(sizes[order[last]] - table.person_sizes).mean())
 
 
-def recall_at(
-    truth: Labels, templates: NDArray[np.float32], ranks: Sequence[int] = RANKS
-) -> dict[str, float | None]:
+def recall_at(truth: Labels, templates: NDArray[np.float32], ranks: Sequence[int] = RANKS) -> dict[str, float | None]:
     """Leave-one-out search: how often one of the k most similar other items shows the same person.
 
-    ``templates`` is (N, D) float32, L2-normalised; similarity is the cosine.  Every item whose person has another
-    item is a query; None when there is no query.  Ties count against: an item of another person that is exactly
-    as similar as the best mate ranks before it.  N * N scores are computed, ``BLOCK`` at a time.
+    ``templates`` is (N, D) float32, L2-normalised; similarity is the cosine.  Every item whose person has
+    another item is a query; None when there is no query.  Ties count against: an item of another person that is
+    exactly as similar as the best mate ranks before it.  N * N scores are computed, ``BLOCK`` at a time.
     """
     if templates.shape[:1] != truth.shape:
         message = "templates must be (N, D), one per label"
@@ -178,8 +174,8 @@ def evaluate_clustering(
 ) -> ClusteringReport:
     """All measures of N items: their people, the identities they were given and their (N, D) templates.
 
-    ``failed`` is the number of pictures beside them that showed no usable face.  Raises ``UsageError`` when there
-    is no item.
+    ``failed`` is the number of pictures beside them that showed no usable face.  Raises ``UsageError`` when
+    there is no item.
     """
     table = contingency(truth, found)
     images = table.total + failed

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from clustering.records import Sighting, Usage
 from deploy.atomic import part_of, write_atomically
 from ingest.errors import BadRecord, Unavailable
+from ingest.images import picture_format
 from ingest.records import AtmEvent
 
 Fetch = Callable[[AtmEvent], bytes]
@@ -31,15 +32,9 @@ NAME_LENGTH = 80
 ATM_LENGTH = 40
 MISSING_LISTED = 1000
 
-SIGNATURES = (
-    (b"\xff\xd8\xff", "jpg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"BM", "bmp"),
-    (b"II*\x00", "tif"),
-    (b"MM\x00*", "tif"),
-    (b"GIF8", "gif"),
-)
-SUFFIXES = ("jpg", "png", "webp", "bmp", "tif", "gif", "img")
+HEAD_BYTES = 32
+ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
+SUFFIXES = (*ENDINGS.values(), "img")
 PICTURE = rf"[0-9]{{8}}T[0-9]{{6}}Z_.+_[0-9a-f]{{8}}\.(?:{'|'.join(SUFFIXES)})"
 OURS = re.compile(rf"(?:{PICTURE}|identity\.json)|\.(?:{PICTURE}|identity\.json)\.part")
 
@@ -168,8 +163,9 @@ class _Writer:
         """The name of the event's picture in ``place``; None when it is not wanted or can't be had."""
         if self._options.mode is PictureMode.NONE:
             return None
-        moment = event.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        stem = f"{moment}_{safe_name(event.atm_id, ATM_LENGTH)}_{_digest(event.event_id)}"
+        moment = event.captured_at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+        compact = moment.replace("-", "").replace(":", "") + "Z"
+        stem = f"{compact}_{safe_name(event.atm_id, ATM_LENGTH)}_{_digest(event.event_id)}"
         for suffix in SUFFIXES:
             if (place / f"{stem}.{suffix}").is_file():
                 self._kept += 1
@@ -183,7 +179,7 @@ class _Writer:
         except (BadRecord, Unavailable, OSError) as error:
             self._lose(event, error)
             return None
-        name = f"{stem}.{_suffix(content[:16])}"
+        name = f"{stem}.{_suffix(content[:HEAD_BYTES])}"
         write_atomically(place / name, content)
         self._copied += 1
         return name
@@ -195,7 +191,7 @@ class _Writer:
         try:
             original = path.resolve(strict=True)
             with original.open("rb") as stream:
-                name = f"{stem}.{_suffix(stream.read(16))}"
+                name = f"{stem}.{_suffix(stream.read(HEAD_BYTES))}"
             part = part_of(place / name)
             part.unlink(missing_ok=True)
             part.hardlink_to(original)
@@ -236,11 +232,8 @@ def _describe(place: Path, usage: Usage, lines: list[_Line]) -> None:
 
 
 def _suffix(head: bytes) -> str:
-    """The file name's ending by the content's first 16 bytes; names lie."""
-    for signature, suffix in SIGNATURES:
-        if head.startswith(signature):
-            return suffix
-    return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else "img"
+    """The file name's ending by the content's first bytes; names lie."""
+    return ENDINGS.get(picture_format(head) or "", "img")
 
 
 def _digest(text: str) -> str:

@@ -71,6 +71,16 @@ class AtmHealth(_Part):
         opened = self.accepted + sum(self.unusable.values())
         return sum(self.unusable.values()) / opened if opened else 0.0
 
+    @property
+    def is_poor(self) -> bool:
+        """Whether so many pictures are unusable that somebody should look at the camera."""
+        return self.is_judged and self.unusable_share >= POOR_CAMERA_SHARE
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough pictures to judge the camera by."""
+        return self.pictures >= POOR_CAMERA_PICTURES
+
 
 class Summary(Record):
     """One run in figures.
@@ -215,9 +225,7 @@ def _atm_table(seen: SightingTally, refused: RejectionTally) -> tuple[AtmHealth,
         broken = sum(reasons.values()) - sum(unusable.values())
         accepted = seen.atms[atm_id]
         pictures = accepted + sum(reasons.values())
-        table.append(
-            AtmHealth(atm_id=atm_id, pictures=pictures, accepted=accepted, unusable=unusable, broken=broken)
-        )
+        table.append(AtmHealth(atm_id=atm_id, pictures=pictures, accepted=accepted, unusable=unusable, broken=broken))
     return tuple(table)
 
 
@@ -241,12 +249,8 @@ def _notes(summary: Summary) -> list[str]:
         )
     if summary.alerts_held:
         verb = "is" if summary.alerts_held == 1 else "are"
-        notes.append(
-            f"{_count(summary.alerts_held, 'alert')} {verb} held: do not act until the reason is cleared."
-        )
-    judged = [atm for atm in summary.atms if atm.pictures >= POOR_CAMERA_PICTURES]
-    poor = [atm for atm in judged if atm.unusable_share >= POOR_CAMERA_SHARE]
-    poor.sort(key=lambda atm: (-atm.unusable_share, atm.atm_id))
+        notes.append(f"{_count(summary.alerts_held, 'alert')} {verb} held: do not act until the reason is cleared.")
+    poor = sorted((atm for atm in summary.atms if atm.is_poor), key=lambda atm: (-atm.unusable_share, atm.atm_id))
     notes += [
         f"{atm.atm_id}: {atm.unusable_share:.0%} of its pictures show no comparable face; check the camera."
         for atm in poor[:POOR_CAMERAS_NAMED]

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from alerts.records import Alert
 from clustering.records import Sighting
+from clustering.visits import session_of
 from ingest.reasons import UNUSABLE, Reason
-from ingest.records import AtmEvent, ClockSource, Rejection
+from ingest.records import AtmEvent, Rejection
 
 
 def is_assumed_visit(event: AtmEvent) -> bool:
     """Whether a picture says nothing by which to join it to others, and so counts as a visit of its own."""
-    return event.clock is ClockSource.FILE and event.session_id is None
+    return event.session_id is None and session_of(event) is not None
 
 
 class _Period:

@@ -46,6 +46,23 @@ class Calibration(BaseModel):
     fitted_on: str
 
 
+class Linking(BaseModel):
+    """How a model's scores link faces to identities; chosen on people set aside for it (see the card).
+
+    A face joins an identity when its score, less ``background`` times the background level, reaches ``threshold``.
+    The level is the face's mean score over the best ``cohort`` other identities.  A score is the mean of the
+    ``best_of`` best cosines, plus ``growth`` for what a mean of several loses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float
+    background: Annotated[float, Field(ge=0, le=1)]
+    cohort: Annotated[int, Field(ge=1, le=64)]
+    best_of: Annotated[int, Field(ge=1, le=64)]
+    growth: float
+
+
 class ModelCard(_Card):
     """A template model: how to prepare its input, and how to read its scores.
 
@@ -67,6 +84,7 @@ class ModelCard(_Card):
     dim: Annotated[int, Field(gt=0)]
     thresholds: dict[str, float]
     calibration: Calibration
+    linking: Linking
     measured: dict[str, str]
 
 

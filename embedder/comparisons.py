@@ -1,7 +1,7 @@
 """Which pictures are compared with which, and their scores, block by block.
 
-Scores are cosines: float32 inner products of L2-normalised templates.  Their last bits depend on the BLAS library
-and on the shapes multiplied, so equal pictures may score 0.99999994.
+Scores are cosines: float32 inner products of L2-normalised templates.  Their last bits depend on the BLAS
+library and on the shapes multiplied, so equal pictures may score 0.99999994.
 """
 
 from __future__ import annotations
@@ -102,4 +102,4 @@ def _comparable(
     """(rows, columns) bool: within one set each pair once, between two all but a picture with itself."""
     if gallery is None:
         return rows[:, None] < columns[None, :]
-    return probe.images[rows][:, None] != gallery.images[columns][None, :]
+    return np.not_equal(probe.images[rows][:, None], gallery.images[columns][None, :], dtype=np.bool_)

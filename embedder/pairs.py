@@ -1,8 +1,8 @@
 """Pairs files: which pictures a verification protocol compares, as LFW and MFR2 publish them.
 
-A line ``name i j`` is a genuine pair (two pictures of one person) and ``name1 i name2 j`` an impostor pair; they
-mean the pictures ``name/name_000i.*`` (four digits, any extension).  Fields are separated by tabs, commas or
-spaces.  LFW's first line of counts (``10 300``), a column heading that starts with ``name``, empty lines and
+A line ``name i j`` is a genuine pair (two pictures of one person) and ``name1 i name2 j`` an impostor pair;
+they mean the pictures ``name/name_000i.*`` (four digits, any extension).  Fields are separated by tabs, commas
+or spaces.  LFW's first line of counts (``10 300``), a column heading that starts with ``name``, empty lines and
 lines that start with ``#`` are passed over.  Format: Huang, Ramesh, Berg & Learned-Miller, "Labeled Faces in
 the Wild", UMass 07-49, 2007, section 3.
 """
@@ -23,9 +23,10 @@ from ingest.records import mask_card_numbers
 MAX_BYTES = 64 * 1024 * 1024
 """The largest pairs file that is read; LFW's has 160 KB."""
 
-_SEPARATORS = tuple(re.compile(pattern) for pattern in (r"\t+", r"\s*,\s*", r"\s+", r"[\s,]+"))
+_SEPARATORS = tuple(re.compile(pattern) for pattern in (r"\s*\t\s*", r"\s*,\s*", r"\s+", r"[\s,]+"))
 """Tried in this order: a name may hold a comma beside tabs, and a space beside either."""
 
+_MAX_LINE = 1000
 _NUMBER = re.compile(r"[0-9]{1,8}")
 
 
@@ -150,7 +151,7 @@ def resolve_pairs(
 
 
 def _parse(line: str, number: int) -> Pair:
-    for separator in _SEPARATORS:
+    for separator in _SEPARATORS if len(line) <= _MAX_LINE else ():
         match separator.split(line):
             case [name, i, j] if name and _are_numbers(i, j):
                 return Pair(number, name, int(i), name, int(j))

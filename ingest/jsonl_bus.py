@@ -185,9 +185,7 @@ class JsonlOutbox:
             message = f"{self._folder} holds a journal of {', '.join(found.files)}: --force starts anew"
             raise UsageError(message)
         if found.run != self._header.run:
-            message = (
-                f"{self._folder} holds the journal of another input: give that one, or --force starts anew"
-            )
+            message = f"{self._folder} holds the journal of another input: give that one, or --force starts anew"
             raise UsageError(message)
 
     def _begin(self) -> None:
@@ -225,9 +223,7 @@ class JsonlOutbox:
             parsed = self._parsed(place, content, lines[place])
             right = zlib.crc32(content, crcs[place]) == commit.crcs[place]
             if not right or len(parsed) != commit.order.count(DIGITS[place]):
-                message = (
-                    f"{self._folder / self._names[place]}:{lines[place]}: this or a line after it was changed"
-                )
+                message = f"{self._folder / self._names[place]}:{lines[place]}: this or a line after it was changed"
                 raise Corrupt(message)
             records.append(iter(parsed))
         for digit in commit.order:
@@ -251,7 +247,7 @@ class JsonlOutbox:
 
 
 def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    plain = all(name == Path(name).name and name not in {"", LOG, LOCK} for name in names)
+    plain = all(name == Path(name).name and name not in {"", "..", LOG, LOCK} for name in names)
     if not plain or len(set(names)) < len(names) or len(names) > len(DIGITS):
         message = f"each of at most {len(DIGITS)} types needs a file name of its own, not {LOG} or {LOCK}"
         raise ValueError(message)

@@ -54,7 +54,7 @@ class MemorySource:
 
     @property
     def exhausted(self) -> bool:
-        return self._next >= len(self._records) and not any(self._crashes.values())
+        return self._next >= len(self._records) and not self._crashes.get(self._next)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -7,6 +7,7 @@ that produces a record defines it; the others are in ``embedder``, ``clustering`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,24 +18,41 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from ingest.reasons import Reason
 
-PAN = re.compile(r"(?<![0-9A-Za-z])(?:3[0-9]|4[0-9]|5[0-9]|6[0-9]|2[2-7])(?:[ -]?[0-9]){11,17}(?![0-9A-Za-z])")
-"""Digit runs of a payment card's length and first digits (ISO/IEC 7812), with or without separators."""
+PAN = re.compile(
+    r"(?<![0-9])(?:"
+    r"(?:2[2-7]|35|[456][0-9])[0-9]{14,17}|4[0-9]{12}|3(?:[689][0-9]|0[0-5])[0-9]{11,16}|3[47][0-9]{13}"
+    r"|(?:2[2-7]|[3-6][0-9])[0-9]{2}(?:[ ._-][0-9]{4}){3}(?:[ ._-]?[0-9]{1,3})?"
+    r"|3[04678][0-9]{2}[ ._-][0-9]{6}[ ._-][0-9]{4,5}"
+    r")(?![0-9])"
+)
+"""Digit runs of a payment card's length and first digits (ISO/IEC 7812), plain or in a card's own groups."""
+
+_DIGEST = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{20,}(?![0-9A-Za-z])")
+"""Long hexadecimal words: ids and digests, in which a digit run of a card's form is chance."""
+
+
+def _may_be_cards(text: str) -> Iterator[re.Match[str]]:
+    chance = [found.span() for found in _DIGEST.finditer(text)]
+    for found in PAN.finditer(text):
+        if not any(start <= found.start() and found.end() <= end for start, end in chance):
+            yield found
 
 
 def holds_card_number(text: str) -> bool:
     """Whether ``text`` holds what must be taken for a primary account number: right digits, valid Luhn sum."""
-    for found in PAN.finditer(text):
+    for found in _may_be_cards(text):
         digits = [int(c) for c in found.group() if c.isdigit()]
-        if 13 <= len(digits) <= 19:
-            doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(reversed(digits))]
-            if sum(doubled) % 10 == 0:
-                return True
+        doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(reversed(digits))]
+        if sum(doubled) % 10 == 0:
+            return True
     return False
 
 
 def mask_card_numbers(text: str) -> str:
     """``text`` with every digit run that could be a card number replaced, for use in a message."""
-    return PAN.sub("[card number]", text)
+    for found in reversed(list(_may_be_cards(text))):
+        text = f"{text[: found.start()]}[card number]{text[found.end() :]}"
+    return text
 
 
 class CardNumberFound(ValueError):

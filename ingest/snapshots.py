@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from ingest.errors import Corrupt
 from ingest.records import Position, Record
 
-MAGIC = b"atmwatch-snapshot"
+FORMAT = "atmwatch-snapshot"
 VERSION = 1
 MAX_HEADER = 1 << 20
 PRIVATE = 0o600
@@ -53,7 +53,7 @@ class SnapshotStore:
         """Make ``snapshot`` durable, wholly or not at all, and drop the oldest.  Raises ``OSError``."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / "snapshot.tmp"  # always the same name, so a crash leaves at most one
-        with temporary.open("wb", opener=lambda name, flags: os.open(name, flags, PRIVATE)) as file:
+        with open(temporary, "wb", opener=_private) as file:
             for piece in _encode(snapshot):
                 file.write(piece)
             file.flush()
@@ -71,7 +71,7 @@ class SnapshotStore:
         """
         for path in self._newest_first("snapshot"):
             try:
-                snapshot = _decode(path.read_bytes())
+                snapshot = _read(path)
             except Corrupt:
                 self._set_aside(path)
                 continue
@@ -81,7 +81,7 @@ class SnapshotStore:
                 path.unlink()
 
     def set_aside(self, snapshot: Snapshot) -> None:
-        """Rename a snapshot that a stage refuses to ``*.bad``; the newest ``keep`` of these stay for inquiry."""
+        """Rename a snapshot that a stage refuses to ``*.bad``; the newest ``keep`` of them stay for inquiry."""
         self._set_aside(self._path(snapshot.position))
 
     def _set_aside(self, path: Path) -> None:
@@ -104,11 +104,7 @@ class SnapshotStore:
 
 
 def _within(position: Position, committed: Position | None) -> bool:
-    return (
-        committed is not None
-        and position.partition == committed.partition
-        and position.offset <= committed.offset
-    )
+    return committed is not None and position.partition == committed.partition and position.offset <= committed.offset
 
 
 def _encode(snapshot: Snapshot) -> list[bytes]:
@@ -118,24 +114,35 @@ def _encode(snapshot: Snapshot) -> list[bytes]:
     digest = sha256()
     for piece in pieces:
         digest.update(piece)
-    return [b"%s %d %s\n" % (MAGIC, VERSION, digest.hexdigest().encode()), *pieces]
+    return [_first_line(digest.hexdigest()), *pieces]
 
 
-def _decode(content: bytes) -> Snapshot:
-    """What ``_encode`` wrote.  Raises ``Corrupt`` when it is damaged or of another version."""
-    first, _, rest = content.partition(b"\n")
-    if first != b"%s %d %s" % (MAGIC, VERSION, sha256(rest).hexdigest().encode()):
-        message = "a snapshot is damaged, or of another version"
+def _read(path: Path) -> Snapshot:
+    """What ``save`` wrote.  Raises ``Corrupt`` when it is damaged or of another version."""
+    with path.open("rb") as file:
+        first = file.readline(MAX_HEADER)
+        line = file.readline(MAX_HEADER)
+        digest = sha256(line)
+        try:
+            header = _Header.model_validate_json(line)
+        except ValidationError as error:
+            message = f"{path}: its header does not fit the schema"
+            raise Corrupt(message) from error
+        contents: dict[str, bytes] = {}
+        left = path.stat().st_size
+        for name, size in header.sizes.items():
+            contents[name] = file.read(min(size, left))
+            digest.update(contents[name])
+        rest = file.read(1)
+    if rest or first != _first_line(digest.hexdigest()):
+        message = f"{path}: damaged, or of another version"
         raise Corrupt(message)
-    line, _, body = rest.partition(b"\n")
-    try:
-        header = _Header.model_validate_json(line)
-    except ValidationError as error:
-        message = "a snapshot's header does not fit its schema"
-        raise Corrupt(message) from error
-    contents: dict[str, bytes] = {}
-    start = 0
-    for name, size in header.sizes.items():
-        contents[name] = body[start : start + size]
-        start += size
     return Snapshot(header.position, contents)
+
+
+def _first_line(digest: str) -> bytes:
+    return f"{FORMAT} {VERSION} {digest}\n".encode()
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, PRIVATE)

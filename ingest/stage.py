@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol, runtime_checkable
 
+from ingest.errors import Unavailable
 from ingest.records import Position, Record
 
 
@@ -35,8 +36,9 @@ class Stage(Protocol):
 class Stateful(Protocol):
     """A stage whose memory is a fold over the journal.
 
-    ``apply`` folds one journalled record, and doing it twice changes nothing.  ``snapshot`` returns that
-    memory as bytes (never pickle) and ``restore`` puts it back, or raises ``Corrupt`` and changes nothing.
+    ``apply`` folds one journalled record, and doing it twice changes nothing; a record that the stage does not
+    know it skips.  ``snapshot`` returns that memory as bytes (never pickle), also while it is blank, and
+    ``restore`` puts it back, or raises ``Corrupt`` and changes nothing.
     """
 
     name: str
@@ -49,7 +51,11 @@ class Stateful(Protocol):
 
 
 class Chain:
-    """Stages one after the other, as one stage; keeps the seconds that each has spent."""
+    """Stages one after the other, as one stage; keeps the seconds that each has spent.
+
+    A stage with a memory has changed it once it is through, so the chain can't be tried again when a later stage
+    is ``Unavailable``: that is a ``RuntimeError``, and ends the process.
+    """
 
     name = "chain"
 
@@ -59,13 +65,28 @@ class Chain:
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
         deliveries = list(batch)
+        changed = False
         for stage in self.stages:
             start = perf_counter()
-            deliveries = stage.process(deliveries)
+            try:
+                deliveries = stage.process(deliveries)
+            except Unavailable as error:
+                if changed:
+                    message = f"{stage.name} gave up after an earlier stage had changed its memory"
+                    raise RuntimeError(message) from error
+                raise
             self.seconds[stage.name] += perf_counter() - start
+            changed = changed or bool(stateful_in(stage))
         return deliveries
 
     @property
     def stateful(self) -> list[Stateful]:
-        """The stages that have a memory, in order."""
-        return [stage for stage in self.stages if isinstance(stage, Stateful)]
+        """The stages that have a memory, in order, those of chains within the chain too."""
+        return [found for stage in self.stages for found in stateful_in(stage)]
+
+
+def stateful_in(stage: Stage) -> list[Stateful]:
+    """``stage`` itself if it has a memory, or the stages of a chain that have one."""
+    if isinstance(stage, Chain):
+        return stage.stateful
+    return [stage] if isinstance(stage, Stateful) else []

@@ -7,7 +7,7 @@ anything twice, so models and thresholds may have changed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from random import SystemRandom
@@ -17,7 +17,7 @@ from ingest.bus import Outbox, Source
 from ingest.errors import Corrupt, Unavailable
 from ingest.records import Position, Record
 from ingest.snapshots import Snapshot, SnapshotStore
-from ingest.stage import Chain, Delivery, Stage, Stateful
+from ingest.stage import Delivery, Stage, Stateful, stateful_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One committed batch: its last position, its ``inputs`` and ``outputs``; ``events`` and ``retries`` so far."""
+    """One committed batch: its last position, how many ``inputs`` gave which ``outputs``.
+
+    ``events`` and ``retries`` are this worker's totals so far.
+    """
 
     position: Position
     inputs: int
@@ -73,7 +76,7 @@ class Worker:
         on_batch: Callable[[Progress], None] | None = None,
     ) -> None:
         self._stage = stage
-        self._stateful = _stateful(stage)
+        self._stateful = _named_apart(stateful_in(stage))
         self._source = source
         self._outbox = outbox
         self._snapshots = snapshots
@@ -117,11 +120,13 @@ class Worker:
             closing.callback(self._source.close)
             if self._recovery is None:
                 self.recover()
-            while not stop.is_set() and not (until_exhausted and self._source.exhausted):
+            while not stop.is_set():
+                if until_exhausted and self._source.exhausted:
+                    break
                 batch = self._persist(lambda: self._source.poll(self._pace.batch), stop)
                 if batch:
                     self._do(batch, stop)
-                elif not self._source.exhausted or not until_exhausted:
+                elif not (until_exhausted and self._source.exhausted):
                     stop.wait(self._pace.idle_s)
             self._save()
         return self.events
@@ -150,9 +155,7 @@ class Worker:
             except Unavailable as error:
                 self.retries += 1
                 pause = min(error.retry_after * doubled, self._pace.longest_pause_s)
-                stop.wait(
-                    pause * self._jitter.uniform(1.0, 1.5)
-                )  # so that workers do not come back all at once
+                stop.wait(pause * self._jitter.uniform(1.0, 1.5))  # so that workers do not come back all at once
                 doubled *= 2
         return None
 
@@ -182,14 +185,9 @@ class Worker:
         return None
 
 
-def _stateful(stage: Stage) -> list[Stateful]:
-    found: list[Stateful]
-    if isinstance(stage, Chain):
-        found = stage.stateful
-    else:
-        found = [stage] if isinstance(stage, Stateful) else []
-    names = {part.name for part in found}
-    if len(names) < len(found):
+def _named_apart(stages: list[Stateful]) -> list[Stateful]:
+    names = {stage.name for stage in stages}
+    if len(names) < len(stages):
         message = f"stages with a memory need names of their own: {', '.join(sorted(names))}"
         raise ValueError(message)
-    return found
+    return stages

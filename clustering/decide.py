@@ -1,0 +1,147 @@
+"""Who is it?  The decision, pure: nothing here changes state.
+
+A face joins the identity that it resembles clearly more than it resembles everybody else, or founds a new one.
+
+Two things move the scores of strangers: some faces, blurred or plain ones, resemble many people a little; and with
+more people in the roster the best stranger gets better.  A fixed threshold knows neither.  So the score of the best
+identity is compared with the *background*: the face's mean score over the next best identities.  This is adaptive
+score normalisation on the probe's side, without the division by a deviation (Matějka et al., "Analysis of score
+normalization in multilingual speaker recognition", Interspeech 2017), with the roster itself as the cohort.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from clustering.places import Whereabouts, reachable
+from clustering.roster import Identity, Roster
+from clustering.visits import VISIT_GAP
+from embedder.cards import Linking
+from embedder.records import FaceEmbedding
+
+Scores = NDArray[np.float64]
+DECIMALS = 6
+"""Scores are rounded to so many: beyond them, results depend on how the processor adds up."""
+
+
+class Policy(BaseModel):
+    """How faces are linked.
+
+    ``templates`` bounds what is kept of one person; a vector nearer than ``redundant`` to a kept one only replaces
+    it.  ``nearest`` is how many templates a search looks at.  A face is not compared with a person last seen longer
+    than ``horizon`` ago (None: no limit), or who would have had to travel faster than ``max_speed_kmh``, given
+    that two clocks may disagree by ``clock_slack``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    visit_gap: Annotated[timedelta, Field(gt=timedelta(0))] = VISIT_GAP
+    horizon: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
+    max_speed_kmh: Annotated[float, Field(gt=0)] = 300.0
+    clock_slack: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(minutes=2)
+    templates: Annotated[int, Field(ge=1, le=64)] = 8
+    nearest: Annotated[int, Field(ge=1, le=1024)] = 64
+    redundant: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was decided: ``number`` of the identity (None: found a new one), and what speaks for it.
+
+    ``similarity`` is the score of the identity chosen (None for a founder), ``runner_up`` the best other's,
+    ``slot`` where to keep the vector.
+    """
+
+    number: int | None
+    similarity: float | None
+    runner_up: float | None
+    slot: int | None
+
+
+def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking: Linking, policy: Policy) -> Choice:
+    """Choose the identity of ``face`` among the owners of index ``rows`` (n,), its nearest templates."""
+    vector = face.template.astype(np.float64)
+    best = best_per_identity(vector, rows, roster)
+    here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
+    ranked = sorted(best, key=lambda number: (-best[number], number))
+    shortlist = [n for n in ranked[: linking.cohort] if could_be_here(roster.identities[n], here, policy)]
+    scores = {n: score(vector, roster.identities[n], roster, linking) for n in shortlist}
+    order = sorted(scores, key=lambda number: (-scores[number], number))
+    chosen = order[0] if order else None
+    background = background_of(best, chosen, linking)
+    if chosen is not None:
+        if scores[chosen] - linking.background * background >= linking.threshold:
+            identity = roster.identities[chosen]
+            slot = choose_slot(roster.index.get(np.array(identity.rows)), identity.qualities, face, policy)
+            rival = scores[order[1]] if len(order) > 1 else None
+            return Choice(chosen, scores[chosen], rival, slot)
+    return Choice(None, None, None if chosen is None else scores[chosen], 0)
+
+
+def background_of(best: dict[int, float], chosen: int | None, linking: Linking) -> float:
+    """How much a face resembles everybody but ``chosen``: the mean over the best ``cohort`` identities.
+
+    Where there are fewer, and where a cosine is negative, zeros stand in: in a small roster a stranger's best
+    score is low too.
+    """
+    others = sorted((max(0.0, cosine) for number, cosine in best.items() if number != chosen), reverse=True)
+    return round(sum(others[: linking.cohort]) / linking.cohort, DECIMALS)
+
+
+def best_per_identity(vector: Scores, rows: NDArray[np.int64], roster: Roster) -> dict[int, float]:
+    """The cosine of ``vector`` (dim,) to the nearest of each identity's templates among ``rows``."""
+    best: dict[int, float] = {}
+    if rows.size:
+        cosines = np.round(roster.index.get(rows) @ vector, DECIMALS).tolist()
+        for number, cosine in zip(roster.owners(rows).tolist(), cosines, strict=True):
+            if cosine > best.get(number, -2.0):
+                best[number] = cosine
+    return best
+
+
+def score(vector: Scores, identity: Identity, roster: Roster, linking: Linking) -> float:
+    """How much ``vector`` resembles ``identity``: the mean of its three best cosines, corrected for their number.
+
+    A mean of several is steadier than one; that it also comes out lower for a person of several looks than for
+    one of a single picture is what ``growth`` makes up for.
+    """
+    cosines = np.sort(roster.index.get(np.array(identity.rows)) @ vector)[-linking.best_of :]
+    return round(float(cosines.mean()) + linking.growth * (1 - 1 / len(cosines)), DECIMALS)
+
+
+def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool:
+    """Whether the person, last seen where they were, can be at this machine now."""
+    if policy.horizon is not None and here.at - identity.last.at > policy.horizon:
+        return False
+    return reachable(identity.last, here, policy.max_speed_kmh, policy.clock_slack)
+
+
+def choose_slot(
+    templates: NDArray[np.float32], qualities: list[float], face: FaceEmbedding, policy: Policy
+) -> int | None:
+    """Where to keep the face's vector among its identity's ``templates`` (n, dim); None for nowhere.
+
+    Kept templates should show the person's different looks: a vector that repeats one only replaces it when it is
+    of better quality, and when all slots are taken the worse of the two most alike gives way.
+    """
+    vector, quality = face.template, face.quality.score
+    cosines = np.round(templates.astype(np.float64) @ vector, DECIMALS)
+    nearest = int(cosines.argmax())
+    if cosines[nearest] >= policy.redundant:
+        return nearest if quality > qualities[nearest] else None
+    if len(templates) < policy.templates:
+        return len(templates)
+    everything = np.vstack([templates, vector]).astype(np.float64)
+    alike = np.round(everything @ everything.T, DECIMALS)
+    np.fill_diagonal(alike, -2)
+    first, second = sorted(divmod(int(alike.argmax()), len(alike)))
+    newest = len(templates)
+    if second == newest:
+        return first if quality > qualities[first] else None
+    return first if qualities[first] < qualities[second] else second

@@ -1,0 +1,178 @@
+"""All that is known of the unknown people of one scope.  It changes only by ``apply``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clustering.index import FaissIndex, VectorIndex
+from clustering.places import Whereabouts
+from clustering.records import Sighting, Usage
+from clustering.visits import VISIT_GAP, VisitBook, frame_of
+from embedder.records import FaceEmbedding
+from ingest.errors import Corrupt
+from ingest.records import AtmEvent
+
+NOBODY = -1
+
+
+def identity_id_of(face_id: str) -> str:
+    """The id of the identity that ``face_id`` founds: the same in every replay, and telling nothing."""
+    return f"person-{blake2b(face_id.encode(), digest_size=8).hexdigest()}"
+
+
+@dataclass(slots=True)
+class Identity:
+    """One unknown person.
+
+    Template ``slot`` i lies in the index's row ``rows[i]``; ``qualities[i]`` is its quality score.
+    """
+
+    identity_id: str
+    number: int
+    visits: VisitBook
+    first_seen: datetime
+    last: Whereabouts
+    rows: list[int] = field(default_factory=list)
+    qualities: list[float] = field(default_factory=list)
+
+    @property
+    def usage(self) -> Usage:
+        """How often this person came, summed up."""
+        return Usage(
+            identity_id=self.identity_id,
+            number=self.number,
+            visits=self.visits.count,
+            pictures=len(self.visits),
+            atms=len(self.visits.atms),
+            cards=len(self.visits.cards),
+            first_seen=self.first_seen,
+            last_seen=self.last.at,
+        )
+
+
+class Roster:
+    """The identities of one scope and their templates.  Owned by one thread.
+
+    All state is a fold over the journal's sightings: applying the same ones again, in the same order, gives the
+    same roster, and applying one twice changes nothing.
+    """
+
+    def __init__(self, model_id: str, dim: int, gap: timedelta = VISIT_GAP, index: VectorIndex | None = None) -> None:
+        self.model_id = model_id
+        self.gap = gap
+        self.index: VectorIndex = index or FaissIndex(dim)
+        self.identities: dict[int, Identity] = {}
+        self.seen: dict[str, int] = {}
+        """Every face counted so far, with its identity's number."""
+        self._owners = np.zeros(0, np.int64)
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def owners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The identity numbers (n,) of index ``rows`` (n,)."""
+        return self._owners[rows]
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next founder gets."""
+        return len(self.identities) + 1
+
+    @property
+    def templates(self) -> int:
+        """How many templates are kept."""
+        return self._rows
+
+    def usages(self) -> Iterable[Usage]:
+        """How often each identity came, in the order of founding."""
+        return (identity.usage for identity in self.identities.values())
+
+    def apply(self, sighting: Sighting) -> int:
+        """Fold one sighting in; the identity's visits after it.
+
+        Raises ``Corrupt`` when the sighting can't follow on what is known: another model, a number or slot that
+        leaves a gap.  Nothing has changed then.
+        """
+        known = self.seen.get(sighting.face_id)
+        if known is not None:
+            return self.identities[known].visits.count
+        self._check(sighting)
+        event = sighting.event
+        identity = self.identities.get(sighting.number)
+        if identity is None:
+            identity = Identity(
+                sighting.identity_id,
+                sighting.number,
+                VisitBook(self.gap),
+                event.captured_at,
+                whereabouts(event),
+            )
+            self.identities[sighting.number] = identity
+        self.seen[sighting.face_id] = sighting.number
+        if sighting.slot is not None:
+            self._keep(identity, sighting, sighting.slot)
+        identity.first_seen = min(identity.first_seen, event.captured_at)
+        if event.captured_at >= identity.last.at:
+            identity.last = whereabouts(event)
+        identity.visits.add(frame_of(sighting.face_id, event))
+        return identity.visits.count
+
+    def place(self, identity: Identity, templates: NDArray[np.float32]) -> None:
+        """Put a restored ``identity``, with no rows yet, and its ``templates`` (slots, dim) in; for snapshots."""
+        rows = np.arange(self._rows, self._rows + len(templates))
+        self.index.put(rows, templates)
+        self._own(rows, identity.number)
+        identity.rows = rows.tolist()
+        self.identities[identity.number] = identity
+
+    def _keep(self, identity: Identity, sighting: Sighting, slot: int) -> None:
+        if slot < len(identity.rows):
+            identity.qualities[slot] = sighting.quality.score
+        else:
+            rows = np.array([self._rows])
+            self._own(rows, identity.number)
+            identity.rows.append(int(rows[0]))
+            identity.qualities.append(sighting.quality.score)
+        self.index.put(np.array([identity.rows[slot]]), sighting.template[None])
+
+    def _own(self, rows: NDArray[np.int64], number: int) -> None:
+        self._rows += len(rows)
+        if self._rows > len(self._owners):
+            more = max(self._rows - len(self._owners), len(self._owners) // 2, 1024)
+            self._owners = np.concatenate([self._owners, np.full(more, NOBODY, np.int64)])
+        self._owners[rows] = number
+
+    def _check(self, sighting: Sighting) -> None:
+        identity = self.identities.get(sighting.number)
+        template = sighting.template
+        wrong = (
+            (sighting.model_id != self.model_id and f"a template of model {sighting.model_id}")
+            or (len(template) != self.index.dim and f"a template of {len(template)} values")
+            or (identity is None and sighting.number != self.next_number and f"identity number {sighting.number}")
+            or (identity is not None and identity.identity_id != sighting.identity_id and "another identity's id")
+            or ((sighting.slot or 0) > (len(identity.rows) if identity else 0) and f"template slot {sighting.slot}")
+        )
+        if wrong:
+            message = f"sighting {sighting.face_id} can't follow on the journal so far: it brings {wrong}"
+            raise Corrupt(message)
+
+
+def usable(face: FaceEmbedding, roster: Roster) -> str | None:
+    """What makes a face's vector unusable in ``roster``, as a sentence; None when nothing does."""
+    if len(face.vector) != 4 * roster.index.dim:
+        return f"The template has {len(face.vector)} bytes; {4 * roster.index.dim} are needed."
+    if not np.isfinite(face.template).all() or not 0.99 < float(np.linalg.norm(face.template)) < 1.01:
+        return "The template is not a vector of length 1."
+    return None
+
+
+def whereabouts(event: AtmEvent) -> Whereabouts:
+    """When and where an event took place."""
+    return Whereabouts(event.captured_at, event.atm_id, event.atm_location)
