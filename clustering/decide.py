@@ -75,12 +75,11 @@ def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
     background = background_of(best, chosen, linking)
-    if chosen is not None:
-        if scores[chosen] - linking.background * background >= linking.threshold:
-            identity = roster.identities[chosen]
-            slot = choose_slot(roster.index.get(np.array(identity.rows)), identity.qualities, face, policy)
-            rival = scores[order[1]] if len(order) > 1 else None
-            return Choice(chosen, scores[chosen], rival, slot)
+    if chosen is not None and scores[chosen] - linking.background * background >= linking.threshold:
+        identity = roster.identities[chosen]
+        slot = choose_slot(roster.index.get(np.array(identity.rows)), identity.qualities, face, policy)
+        rival = scores[order[1]] if len(order) > 1 else None
+        return Choice(chosen, scores[chosen], rival, slot)
     return Choice(None, None, None if chosen is None else scores[chosen], 0)
 
 

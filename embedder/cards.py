@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
 
 from ingest.errors import UsageError
 
@@ -88,7 +88,11 @@ class ModelCard(_Card):
     measured: dict[str, str]
 
 
-CardT = TypeVar("CardT", bound=_Card)
+class _AnyCard(RootModel[Annotated[DetectorCard | ModelCard, Field(discriminator="kind")]]):
+    """A card of either kind."""
+
+
+CardT = TypeVar("CardT", bound=BaseModel)
 
 
 def _read(folder: Path) -> bytes:
@@ -98,6 +102,11 @@ def _read(folder: Path) -> bytes:
     except OSError as error:
         message = f"model folder {folder} has no readable card.json: {error.strerror}"
         raise UsageError(message) from error
+
+
+def load_card(folder: Path) -> DetectorCard | ModelCard:
+    """The card of any model folder; ``UsageError`` names what does not fit."""
+    return _validated(_AnyCard, folder).root
 
 
 def load_detector_card(folder: Path) -> DetectorCard:

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.embed import Embedder
+from embedder.embed import Embedder, Probe
 from embedder.records import Box, FaceEmbedding, pack
+from ingest.claim_check import fetch
 from ingest.errors import BadRecord
-from ingest.images import ImageLimits, decode, fetch
+from ingest.images import decode
+from ingest.limits import ImageLimits
 from ingest.records import AtmEvent, Position, Record, Rejection
 from ingest.stage import Delivery
 
@@ -42,8 +44,8 @@ class EmbedStage:
         self._options = options or EmbedOptions()
         # Pictures run in parallel; OpenCV's own threads would only compete with them.
         cv2.setNumThreads(1)
-        threads = self._options.threads or len(os.sched_getaffinity(0))
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self.threads = self._options.threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="embed")
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
         return list(self._pool.map(self._one, batch))
@@ -66,16 +68,21 @@ class EmbedStage:
         with self.embedder.clock.time("decode"):
             image = decode(fetch(event, self._options.limits, self._options.roots), self._options.limits)
         probe = self.embedder.embed(image)
-        return FaceEmbedding(
-            face_id=f"{event.event_id}#0",
-            event=event.model_copy(update={"image": None}),
-            model_id=self.embedder.model.card.model_id,
-            vector=pack(probe.vector),
-            box=_box(probe.face.box),
-            landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in probe.face.landmarks),
-            quality=probe.quality,
-            bystanders=tuple(_box(face.box) for face in probe.bystanders),
-        )
+        return embedding_of(event.model_copy(update={"image": None}), probe, self.embedder.model.card.model_id)
+
+
+def embedding_of(event: AtmEvent, probe: Probe, model_id: str) -> FaceEmbedding:
+    """The record of a probe: what the event's picture gave, without its pixels."""
+    return FaceEmbedding(
+        face_id=f"{event.event_id}#0",
+        event=event,
+        model_id=model_id,
+        vector=pack(probe.vector),
+        box=_box(probe.face.box),
+        landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in probe.face.landmarks),
+        quality=probe.quality,
+        bystanders=tuple(_box(face.box) for face in probe.bystanders),
+    )
 
 
 def rejected(event: AtmEvent, error: BadRecord, stage: str, position: Position) -> Rejection:

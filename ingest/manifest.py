@@ -156,8 +156,9 @@ class _Reader:
         try:
             if isinstance(row, BadRow):
                 raise row.error
-            file = _locate(row.fields, self.folder, self.options.roots)
-            event = _event(row.fields, file, self.options)
+            fields = {name: value for name, value in row.fields.items() if value}
+            file = _locate(fields, self.folder, self.options.roots)
+            event = _event(fields, file, self.options)
             self._take(event, file)
         except BadRecord as error:
             self.listing.rejections.append(rejection(error, source, event))

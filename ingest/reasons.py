@@ -42,7 +42,7 @@ class Reason(StrEnum):
 
     sentence: str
 
-    def __new__(cls, code: str, sentence: str) -> Reason:
+    def __new__(cls, code: str, sentence: str = "") -> Reason:
         member = str.__new__(cls, code)
         member._value_ = code
         member.sentence = sentence

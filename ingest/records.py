@@ -27,7 +27,7 @@ PAN = re.compile(
 )
 """Digit runs of a payment card's length and first digits (ISO/IEC 7812), plain or in a card's own groups."""
 
-_DIGEST = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{20,}(?![0-9A-Za-z])")
+_DIGEST = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{24,}(?![0-9A-Za-z])")
 """Long hexadecimal words: ids and digests, in which a digit run of a card's form is chance."""
 
 

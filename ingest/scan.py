@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -175,7 +176,7 @@ class Scan:
     def _atm_of(self, path: str) -> str:
         """The machine: the first folder below the root, or the root's own name for a picture that lies in it."""
         first, deeper, _ = path.partition("/")
-        return printable(first if deeper else self.root.name or "atm")
+        return sys.intern(printable(first if deeper else self.root.name or "atm"))
 
     def _looks_like_a_picture(self, path: str, status: os.stat_result) -> bool:
         """Whether a file without a suffix is a picture, by its first bytes."""

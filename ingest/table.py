@@ -26,7 +26,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: the number of its first line, and its fields by column name.  Blank fields are left out."""
+    """One record: the number of its first line, and its fields by column name, stripped; "" where blank."""
 
     line: int
     fields: dict[str, str]
@@ -76,8 +76,7 @@ def csv_rows(path: Path) -> Iterator[Row | BadRow]:
                 detail = f"The row has {len(cells)} cells, the header {len(columns)}."
                 yield BadRow(line, BadRecord(Reason.BAD_ROW, detail))
             else:
-                pairs = zip(columns, (cell.strip() for cell in cells), strict=True)
-                yield Row(line, {name: cell for name, cell in pairs if cell})
+                yield Row(line, {name: cell.strip() for name, cell in zip(columns, cells, strict=True)})
 
 
 def jsonl_rows(path: Path) -> Iterator[Row | BadRow]:
@@ -102,14 +101,9 @@ def _object(line: str) -> dict[str, str]:
         raise BadRecord(Reason.BAD_ROW, "The line is not a JSON object.")
     fields: dict[str, str] = {}
     for name, value in content.items():
-        if isinstance(value, str):
-            if value.strip():
-                fields[name.strip().lower()] = value.strip()
-        elif value is not None:
-            detail = "A value is neither text nor a number."
-            raise BadRecord(Reason.BAD_ROW, detail)
-        else:
-            continue
+        if value is not None and not isinstance(value, str):
+            raise BadRecord(Reason.BAD_ROW, "A value is neither text nor a number.")
+        fields[name.strip().lower()] = (value or "").strip()
     return fields
 
 

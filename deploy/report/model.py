@@ -31,7 +31,7 @@ SHARED_AXIS = timedelta(hours=48)
 
 
 class PageBuilder:
-    """Turns what was gathered into a ``Page``.  Alerts come first in line for the album's room."""
+    """Turns what was gathered into a ``Page``.  Alerts come first in line for the album's room, up to half of it."""
 
     def __init__(self, summary: Summary, album: Album, limits: Limits, clock: WallClock) -> None:
         self._summary = summary
@@ -100,7 +100,8 @@ class PageBuilder:
 
     def _proof(self, proof: Evidence, sample: Sample | None) -> ProofRow:
         at, atm = self._clock.moment(proof.captured_at), plain(proof.atm_id)
-        uri = self._album.uri(sample.event, sample.box) if sample else None
+        reserve = self._limits.picture_bytes // 2
+        uri = self._album.uri(sample.event, sample.box, reserve) if sample else None
         return ProofRow(
             at=at,
             atm=atm,

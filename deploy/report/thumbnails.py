@@ -91,9 +91,9 @@ class Album:
     over_budget: int = 0
     _made: dict[str, str | None] = field(default_factory=dict)
 
-    def uri(self, event: AtmEvent, box: Box) -> str | None:
-        """The thumbnail of ``event``'s face, None when there is none or no room for it."""
-        if self.budget <= 0:
+    def uri(self, event: AtmEvent, box: Box, reserve: int = 0) -> str | None:
+        """The thumbnail of ``event``'s face, None when there is none or no room beside ``reserve`` characters."""
+        if self.budget <= reserve:
             self.over_budget += 1
             return None
         if event.event_id not in self._made:

@@ -35,8 +35,18 @@ class Disturbance(StrEnum):
     COMPRESSED = "compressed"
 
 
-DAY_LIGHT = {Disturbance.LOW_LIGHT: 0.08, Disturbance.BACKLIGHT: 0.16, Disturbance.TINT: 0.14, Disturbance.HARD_LIGHT: 0.12}
-NIGHT_LIGHT = {Disturbance.LOW_LIGHT: 0.22, Disturbance.TINT: 0.16, Disturbance.HARD_LIGHT: 0.08, Disturbance.INFRARED: 0.22}
+DAY_LIGHT = {
+    Disturbance.LOW_LIGHT: 0.08,
+    Disturbance.BACKLIGHT: 0.16,
+    Disturbance.TINT: 0.14,
+    Disturbance.HARD_LIGHT: 0.12,
+}
+NIGHT_LIGHT = {
+    Disturbance.LOW_LIGHT: 0.22,
+    Disturbance.TINT: 0.16,
+    Disturbance.HARD_LIGHT: 0.08,
+    Disturbance.INFRARED: 0.22,
+}
 SHOT = (
     {Disturbance.TILTED: 0.35, Disturbance.TURNED: 0.25},
     {Disturbance.FAR: 0.2, Disturbance.NEAR: 0.2},
@@ -70,7 +80,7 @@ def light_scene(pixels: Pixels, names: tuple[str, ...], rng: Generator) -> Pixel
     strength = rng.random()
     height, width = pixels.shape[:2]
     if Disturbance.LOW_LIGHT in names:
-        pixels = pixels * np.float32(0.32 + 0.2 * strength)
+        pixels = pixels * np.float32(0.45 + 0.15 * strength)
     if Disturbance.BACKLIGHT in names:
         pixels = pixels * 0.92 + 16 + 10 * strength  # glare veils the dark parts
     if Disturbance.TINT in names:

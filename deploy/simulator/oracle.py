@@ -7,7 +7,7 @@ There are no episodes, cooldowns or confidences: who deserves a rule's alert onc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -22,6 +22,16 @@ from ingest.records import GeoPoint
 
 CLOSEST = timedelta(seconds=60)
 """Two terminals' clocks agree no better than this."""
+
+THINGS: dict[Measure, Callable[[TrueEvent], object]] = {
+    Measure.VISITS: lambda event: event.session_id,
+    Measure.DISTINCT_ATMS: lambda event: event.atm_id,
+    Measure.DISTINCT_CARDS: lambda event: event.card_token,
+    Measure.DISTINCT_PERSONS: lambda event: event.person,
+    Measure.TRANSACTIONS: lambda event: (event.session_id, event.card_token, event.transaction_type),
+    Measure.UNUSABLE_PICTURES: lambda event: event.event_id,
+}
+"""What is counted: as many as there are different ones."""
 
 Subject = tuple[Who, str, str]
 """Who is watched, and at which ATM if at one (else an empty text)."""
@@ -54,7 +64,7 @@ class Oracle:
     def _crossings(self, rule: Rule, book: RuleBook) -> Moments:
         """The events at which ``rule`` comes to hold, by subject."""
         crossings: Moments = defaultdict(list)
-        fired = {
+        fired: dict[str | None, list[TrueEvent]] = {
             condition.fired: self._alerted(book, condition.fired)
             for condition in rule.conditions
             if condition.fired is not None
@@ -105,23 +115,11 @@ class Oracle:
         return kinds is None or (event.transaction_type or "").casefold() in kinds
 
     def _measure(self, measure: Measure, window: Sequence[TrueEvent]) -> float:
-        match measure:
-            case Measure.VISITS:
-                return len({event.session_id for event in window})
-            case Measure.DISTINCT_ATMS:
-                return len({event.atm_id for event in window})
-            case Measure.DISTINCT_CARDS:
-                return len({event.card_token for event in window} - {None})
-            case Measure.DISTINCT_PERSONS:
-                return len({event.person for event in window})
-            case Measure.TRANSACTIONS:
-                return len({(event.session_id, event.card_token, event.transaction_type) for event in window})
-            case Measure.AMOUNT:
-                return float(sum({event.session_id: event.amount or 0 for event in window}.values()))
-            case Measure.UNUSABLE_PICTURES:
-                return len(window)
-            case Measure.SPEED_KMH:
-                return max((self._speed(a, b) for a, b in pairwise(window)), default=0.0)
+        if measure is Measure.AMOUNT:
+            return float(sum({event.session_id: event.amount or 0 for event in window}.values()))
+        if measure is Measure.SPEED_KMH:
+            return max((self._speed(a, b) for a, b in pairwise(window)), default=0.0)
+        return len({THINGS[measure](event) for event in window} - {None})
 
     def _speed(self, a: TrueEvent, b: TrueEvent) -> float:
         if a.atm_id == b.atm_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from hashlib import blake2b
@@ -162,9 +162,9 @@ def _pictures(
     for session in sessions:
         atm_id = atms[session.atm].atm_id
         rng = chance(options.seed, "session", session.person, session.starts[0].isoformat())
-        mask = kinds[rng.integers(len(kinds))] if rng.random() < options.mask_share else None
+        mask = kinds[int(rng.integers(len(kinds)))] if rng.random() < options.mask_share else None
         pictures = portraits[session.person]
-        portrait = pictures[rng.integers(len(pictures))]
+        portrait = pictures[int(rng.integers(len(pictures)))]
         light = choose_light(session.starts[0].astimezone(ZoneInfo(options.zone)).hour, rng)
         first = _event(atm_id, session.starts[0])
         known = first.model_copy(
@@ -206,7 +206,7 @@ def _with_bystanders(events: list[TrueEvent], people: Sequence[str], options: Si
     result = []
     for event in events:
         rng = chance(options.seed, "bystander", event.event_id)
-        other = people[rng.integers(len(people))]
+        other = people[int(rng.integers(len(people)))]
         away = all(abs(at - event.captured_at) > timedelta(minutes=20) for at in busy[other])
         there = other != event.person and away and rng.random() < BYSTANDER_SHARE
         result.append(event.model_copy(update={"bystander": other}) if there else event)

@@ -24,7 +24,7 @@ HOUR = 60
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One session: a card (0, 1, … of the person's own, or a name shared with others), what it is used for, how much."""
+    """One session: a card (0, 1, … of the person's own, or a name that others share), what it is used for, how much."""
 
     card: int | str
     kind: str = WITHDRAWAL
@@ -149,7 +149,12 @@ def _regular(_: int, atms: int, rng: Generator) -> Lives:
 def _occasional(_: int, atms: int, rng: Generator) -> Lives:
     """Three uses with the own card."""
     places = _some(rng, 2, atms)
-    return [[Stop(places[i % 2], (8.5 + 4.5 * i) * HOUR + rng.uniform(0, 60), (Use(0, WITHDRAWAL, _cash(rng)),)) for i in range(3)]]
+    return [
+        [
+            Stop(places[i % 2], (8.5 + 4.5 * i) * HOUR + rng.uniform(0, 60), (Use(0, WITHDRAWAL, _cash(rng)),))
+            for i in range(3)
+        ]
+    ]
 
 
 def _ordinary(_: int, atms: int, rng: Generator) -> Lives:
@@ -157,7 +162,9 @@ def _ordinary(_: int, atms: int, rng: Generator) -> Lives:
     minute = rng.uniform(7, 21.5) * HOUR
     stops = [Stop(int(rng.integers(atms)), minute, (Use(0, WITHDRAWAL, _cash(rng)),))]
     if rng.random() < 0.4 and minute < 17 * HOUR:
-        stops.append(Stop(int(rng.integers(atms)), minute + rng.uniform(3, 5) * HOUR, (Use(0, WITHDRAWAL, _cash(rng)),)))
+        stops.append(
+            Stop(int(rng.integers(atms)), minute + rng.uniform(3, 5) * HOUR, (Use(0, WITHDRAWAL, _cash(rng)),))
+        )
     return [stops]
 
 
@@ -222,7 +229,8 @@ def _crew(size: int, atms: int, rng: Generator) -> Lives:
     """Several people, one after the other, empty a machine with four cards each."""
     place, minute = int(rng.integers(atms)), rng.uniform(16, 17) * HOUR
     return [
-        [Stop(place, minute + 6.5 * i, tuple(Use(c, WITHDRAWAL, _cash(rng, 50)) for c in range(4)))] for i in range(size)
+        [Stop(place, minute + 6.5 * i, tuple(Use(c, WITHDRAWAL, _cash(rng, 50)) for c in range(4)))]
+        for i in range(size)
     ]
 
 

@@ -123,9 +123,9 @@ def _rasterise(
     matrix = to_texel[owner[y, x]]
     place = np.stack([x, y, np.ones_like(x)], axis=1).astype(np.float64)
     at = np.einsum("ni,nij->nj", place, matrix).astype(np.float32)
-    at_map = np.full((size[1], size[0], 2), -1, np.float32)
-    at_map[y, x] = np.clip(at, 0, SIZE - 1)
-    colour = cv2.remap(texture, at_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    texel_x, texel_y = np.full((2, size[1], size[0]), -1, np.float32)
+    texel_x[y, x], texel_y[y, x] = np.clip(at, 0, SIZE - 1).T
+    colour = cv2.remap(texture, texel_x, texel_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     coverage = (owner >= 0).astype(np.float32)
     layer = np.empty((size[1], size[0], 4), np.float32)
     layer[..., :3] = colour
@@ -139,7 +139,7 @@ def _with_straps(layer: NDArray[np.float32], fabric: Fabric, lines: list[Floats]
     strap = np.zeros(layer.shape[:2], np.float32)
     for line in lines:
         points = np.rint(line * 16).astype(np.int32)
-        cv2.polylines(strap, [points], False, 1.0, max(1, round(width)), cv2.LINE_AA, 4)  # type: ignore[call-overload]
+        cv2.polylines(strap, [points], False, 1.0, max(1, round(width)), cv2.LINE_AA, 4)
     strap = np.clip(strap, 0, 1) * (1 - layer[..., 3])
     # Rounder than a ribbon: its edges are darker than its middle.
     inner = cv2.GaussianBlur(strap, (0, 0), max(0.6, width / 3))[..., None]

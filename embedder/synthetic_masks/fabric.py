@@ -83,7 +83,7 @@ def _grid() -> tuple[Layer, Layer]:
     return 2 * s - 1, t
 
 
-def _band(x: Layer, middle: Layer | float, width: float) -> Layer:
+def _band(x: Layer, middle: NDArray[np.floating] | float, width: float) -> Layer:
     return np.asarray(np.exp(-(((x - middle) / width) ** 2)), np.float32)
 
 

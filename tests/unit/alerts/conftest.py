@@ -21,9 +21,7 @@ from ingest.records import AtmEvent, ClockSource, GeoPoint, Position, Record, Re
 from ingest.stage import Delivery
 
 NOON = datetime(2024, 3, 4, 12, tzinfo=UTC)
-QUALITY = Quality(
-    eye_distance_px=60, sharpness=200, brightness=120, contrast=40, yaw=0, detection=0.9, score=0.9
-)
+QUALITY = Quality(eye_distance_px=60, sharpness=200, brightness=120, contrast=40, yaw=0, detection=0.9, score=0.9)
 OSLO, BERGEN = GeoPoint(lat=59.91, lon=10.75), GeoPoint(lat=60.39, lon=5.32)  # 305 km apart
 
 

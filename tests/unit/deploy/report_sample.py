@@ -20,10 +20,8 @@ from ingest.records import AtmEvent, ClockSource, Position, Rejection
 
 DAY = datetime(2026, 3, 14, 6, 0, tzinfo=UTC)
 VECTOR = pack(np.full(4, 0.5, np.float32))
-TOKEN = "tok_c4rdt0ken"
-QUALITY = Quality(
-    eye_distance_px=60, sharpness=200, brightness=120, contrast=40, yaw=0.05, detection=0.9, score=0.8
-)
+CARD = "tok_c4rdt0ken"
+QUALITY = Quality(eye_distance_px=60, sharpness=200, brightness=120, contrast=40, yaw=0.05, detection=0.9, score=0.8)
 
 
 def event(number: int, at: datetime = DAY, atm: str = "atm-01", **fields: object) -> AtmEvent:
@@ -173,7 +171,7 @@ def sample_day(people: int = 16, seed: int = 7) -> SampleRun:
                     start + timedelta(seconds=20 * frame),
                     atm,
                     session_id=f"s-{person}-{visit}",
-                    card_token=f"{TOKEN}{visit}",
+                    card_token=f"{CARD}{visit}",
                     amount=Decimal(400),
                 )
                 similarity = rng.uniform(0.45, 0.8)
@@ -213,7 +211,15 @@ def sample_day(people: int = 16, seed: int = 7) -> SampleRun:
         rejection(Reason.NOT_AN_IMAGE, "atm-03/invoice\u202egpj.exe"),
         rejection(Reason.BAD_ROW, "manifest.csv:17"),
     ]
-    stages = {"decode": 0.41, "detect": 0.93, "align": 0.05, "embed": 1.32, "decide": 0.08, "alerts": 0.03, "write": 0.06}
+    stages = {
+        "decode": 0.41,
+        "detect": 0.93,
+        "align": 0.05,
+        "embed": 1.32,
+        "decide": 0.08,
+        "alerts": 0.03,
+        "write": 0.06,
+    }
     day.run = Run(
         "/data/atm-day",
         "sface-v1",

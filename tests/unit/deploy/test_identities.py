@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_sample import DAY, event, sighting, usage
+from report_sample import CARD, DAY, event, sighting, usage
 
 from deploy.identities import (
     FolderOptions,
@@ -49,7 +49,7 @@ def test_copies_are_named_by_time_atm_and_event(tmp_path: Path) -> None:
 
 
 def test_the_description_holds_usage_and_pictures_but_no_card(tmp_path: Path) -> None:
-    late = event(1, DAY + timedelta(hours=1), card_token="tok_secret")
+    late = event(1, DAY + timedelta(hours=1), card_token=CARD)
     write_identities(tmp_path, [usage(1, 2)], of(late, event(2)), lambda _: JPEG)
     text = (tmp_path / "person-1" / "identity.json").read_text()
     found = json.loads(text)
@@ -57,7 +57,7 @@ def test_the_description_holds_usage_and_pictures_but_no_card(tmp_path: Path) ->
     assert [line["event_id"] for line in found["sightings"]] == ["event-00002", "event-00001"]
     assert found["sightings"][0]["captured_at"] == "2026-03-14T06:00:00Z"
     assert (tmp_path / "person-1" / found["sightings"][0]["file"]).is_file()
-    assert "tok_secret" not in text
+    assert CARD not in text
     assert "vector" not in text
 
 

@@ -1,0 +1,66 @@
+"""Settings: from the environment (``ATMWATCH_…``), overridden by command-line options; nothing is read at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clustering.decide import Policy
+from embedder.cards import WEIGHTS
+from embedder.quality import GateOptions
+from ingest.errors import UsageError
+from ingest.limits import DEFAULT_LIMITS, ImageLimits
+
+
+class Settings(BaseSettings):
+    """What can be set for every command.
+
+    ``model`` and ``detector`` are the name of a shipped model or the path of a model folder.  ``threshold``
+    replaces the model card's for linking faces.  ``threads`` is how many pictures are worked on at a time (0: one
+    per core).  Nested settings take two underscores: ``ATMWATCH_POLICY__VISIT_GAP=PT3M``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ATMWATCH_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    model: str = "sface"
+    detector: str = "yunet"
+    rules: Path | None = None
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    batch: Annotated[int, Field(ge=1, le=1024)] = 32
+    threshold: Annotated[float, Field(gt=-1, lt=1)] | None = None
+    max_bytes: Annotated[int, Field(gt=0)] = DEFAULT_LIMITS.max_bytes
+    max_pixels: Annotated[int, Field(gt=0)] = DEFAULT_LIMITS.max_pixels
+    min_eye_distance: Annotated[float, Field(ge=0)] = GateOptions().eye_distance
+    policy: Policy = Policy()
+
+    @property
+    def limits(self) -> ImageLimits:
+        """How large a picture may be."""
+        return ImageLimits(self.max_bytes, self.max_pixels)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with the ``overrides`` that are not None put over them.
+
+    Raises ``UsageError`` naming each variable or option that is wrong.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate({**Settings().model_dump(), **given})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        message = f"settings (ATMWATCH_… or options): {faults}"
+        raise UsageError(message) from error
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a shipped model's ``name``, or ``name`` as a path.  Raises ``UsageError`` with what there is."""
+    for folder in (WEIGHTS / name, Path(name)):
+        if (folder / "card.json").is_file():
+            return folder
+    shipped = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/card.json")))
+    message = f"no model {name!r}: give the path of a folder with a card.json, or one of {shipped}"
+    raise UsageError(message)
