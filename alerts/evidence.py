@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable
 
 from alerts.episodes import alert_id
 from alerts.judge import Bench, Crossing
-from alerts.ledger import Picture
-from alerts.measures import Span, passing, weakest_link
+from alerts.ledger import Counted, Picture
+from alerts.measures import passing, weakest_link
 from alerts.records import Alert, Evidence
 from alerts.rules import Per
 from clustering.visits import in_time
@@ -26,8 +25,8 @@ def compose(
     see ``alerts.measures.weakest_link``.
     """
     rule, person = bench.rule, bench.subject.kind is Per.IDENTITY
-    conditions = [(c, passing(c, bench.span(c, crossing.end))[0]) for c in crossing.case.conditions]
-    counted = {p.face_id: p for _, kept in conditions for _, p in kept}.values()
+    conditions = [(c, passing(c, bench.window(c, crossing.end))[0]) for c in crossing.case.conditions]
+    counted = {p.face_id: (n, p) for _, kept in conditions for n, p in kept}
     codes = f" Dismiss as {', '.join(rule.dismissal_codes)}." if rule.dismissal_codes else ""
     return Alert(
         alert_id=alert_id(rule.id, scope, bench.subject.name, number),
@@ -47,18 +46,18 @@ def compose(
         limits=crossing.limits,
         confidence=min(weakest_link(condition, kept) for condition, kept in conditions),
         advice=(rule.advice + codes).strip(),
-        evidence=tuple(_evidence(p) for p in _choose(sorted(counted, key=in_time), bench.gap)),
+        evidence=tuple(_evidence(p) for p in _choose(counted.values())),
         position=position,
     )
 
 
-def _choose(pictures: Sequence[Picture], gap: timedelta) -> list[Picture]:
+def _choose(counted: Iterable[Counted]) -> list[Picture]:
     """At most ``MAX_EVIDENCE`` pictures by time: every visit's best first, then every visit's second, and so on.
 
     When there are more visits than places, the latest have theirs.
     """
     visits: dict[int, list[Picture]] = {}
-    for number, picture in Span(pictures, gap).counted:
+    for number, picture in counted:
         visits.setdefault(number, []).append(picture)
     ranked = [
         (place, picture)

@@ -7,12 +7,13 @@ is in every window that ends at it or less than w behind it: the rule is asked a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from alerts.conditions import Case, Condition
-from alerts.ledger import Ledger, Picture, Subject
-from alerts.measures import Reading, Span, read
+from alerts.ledger import Counted, Ledger, Picture, Subject
+from alerts.measures import Reading, read
 from alerts.records import Severity
 from alerts.rules import Rule
 
@@ -24,26 +25,34 @@ RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Who is judged by which rule, on what: everything that judging needs to know."""
+    """Who is judged by which rule, on what: everything that judging needs to know.
+
+    ``windows`` keeps what was looked up, for all benches of one ledger until its next picture.
+    """
 
     rule: Rule
     subject: Subject
     ledger: Ledger
-    gap: timedelta
+    windows: dict[Hashable, list[Counted]] = field(default_factory=dict)
 
     def concerns(self, picture: Picture) -> bool:
         """Whether ``picture`` counts for this rule and subject."""
         return picture.mark in self.rule.marks and self.subject.atm_id in (None, picture.atm_id)
 
-    def span(self, condition: Condition, end: datetime, *, before: bool = False) -> Span:
+    def window(self, condition: Condition, end: datetime, *, before: bool = False) -> list[Counted]:
         """What ``condition`` has to count at ``end``, or just before."""
-        look = self.ledger.before if before else self.ledger.until
-        pictures = look(end, condition.window)
-        atm = self.subject.atm_id
-        return Span(
-            [p for p in pictures if p.mark == condition.mark and atm in (None, p.atm_id)],
-            self.gap,
-        )
+        atm, mark = self.subject.atm_id, condition.mark
+        key = atm, mark, condition.window, end, before
+        found = self.windows.get(key)
+        if found is None:
+            look = self.ledger.before if before else self.ledger.until
+            found = [
+                one
+                for one in look(end, condition.window)
+                if one[1].mark == mark and (atm is None or one[1].atm_id == atm)
+            ]
+            self.windows[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ def _ask(bench: Bench, moment: datetime, *, before: bool = False) -> tuple[Cross
     for case in bench.rule.cases:
         readings: list[Reading] = []
         for condition in case.conditions:
-            reading = read(condition, bench.span(condition, moment, before=before))
+            reading = read(condition, bench.window(condition, moment, before=before))
             measured.update((condition.labels[m], value) for m, value in reading.values.items())
             readings.append(reading)
         if all(reading.truth for reading in readings):

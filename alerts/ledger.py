@@ -16,12 +16,15 @@ from alerts.conditions import FACE, UNUSABLE, alert_mark
 from alerts.records import Alert
 from alerts.rules import Per
 from clustering.records import Sighting
-from clustering.visits import Frame, in_time, session_of
+from clustering.visits import Frame, VisitNumbers, in_time, session_of
 from ingest.reasons import UNUSABLE as UNUSABLE_REASONS
 from ingest.records import Record, Rejection, mask_card_numbers
 
 MAX_PICTURES = 5000
 """Per subject.  Thresholds end far below; only a camera that sends film instead of pictures gets there."""
+
+Counted = tuple[int, "Picture"]
+"""The number of a picture's visit, which is one person's at one ATM, and the picture."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _moment = attrgetter("captured_at")
@@ -44,6 +47,11 @@ class Picture(Frame):
     confidence: float = 1.0
     local_minute: int | None = None
     place: tuple[float, float] | None = None
+
+    @property
+    def lane(self) -> tuple[str, str | None, str]:
+        """Pictures in different lanes never share a visit."""
+        return self.mark, self.identity_id, self.atm_id
 
     def dump(self) -> list[Any]:
         """Its fields as plain JSON values."""
@@ -161,24 +169,31 @@ def subject_of(per: Per, picture: Picture) -> Subject | None:
 
 
 class Ledger:
-    """The pictures of one person, card or machine, by time.  Owned by one thread.
+    """The pictures of one person, card or machine, by time, and the visits that they make.  Owned by one thread.
 
     Pictures at or before ``floor`` are gone, and are not taken again.
     """
 
-    __slots__ = ("_known", "floor", "newest", "pictures")
+    __slots__ = ("_gap", "_known", "_numbering", "_numbers", "floor", "newest", "pictures")
 
     def __init__(
         self,
+        gap: timedelta,
         pictures: Iterable[Picture] = (),
         *,
         floor: datetime | None = None,
         newest: datetime | None = None,
     ) -> None:
+        self._gap = gap
         self.pictures = list(pictures)
         self._known = {picture.face_id for picture in self.pictures}
         self.floor = floor
         self.newest = newest
+        self._number()
+
+    def _number(self) -> None:
+        self._numbering = VisitNumbers(self._gap)
+        self._numbers = [self._numbering.next(picture, picture.lane) for picture in self.pictures]
 
     def takes(self, picture: Picture) -> bool:
         """Whether ``picture`` is new, and not older than what is remembered."""
@@ -186,8 +201,13 @@ class Ledger:
 
     def add(self, picture: Picture, keep: timedelta) -> None:
         """Remember ``picture``, which it takes, and forget what lies ``keep`` or further behind the newest."""
-        insort(self.pictures, picture, key=in_time)
         self._known.add(picture.face_id)
+        if not self.pictures or in_time(self.pictures[-1]) < in_time(picture):
+            self.pictures.append(picture)
+            self._numbers.append(self._numbering.next(picture, picture.lane))
+        else:  # late: it may join visits, so all are numbered anew
+            insort(self.pictures, picture, key=in_time)
+            self._number()
         if self.newest is None or picture.captured_at > self.newest:
             self.newest = picture.captured_at
         if self.pictures[0].captured_at <= self.newest - keep:
@@ -198,20 +218,23 @@ class Ledger:
     def _forget(self, floor: datetime) -> None:
         cut = bisect_right(self.pictures, floor, key=_moment)
         self._known.difference_update(picture.face_id for picture in self.pictures[:cut])
-        del self.pictures[:cut]
+        del self.pictures[:cut], self._numbers[:cut]
         self.floor = floor
 
-    def until(self, end: datetime, window: timedelta) -> list[Picture]:
+    def until(self, end: datetime, window: timedelta) -> list[Counted]:
         """The pictures of the window that ends at ``end``: after its start, up to and with its end."""
         low = bisect_right(self.pictures, end - window, key=_moment)
-        return self.pictures[low : bisect_right(self.pictures, end, key=_moment)]
+        return self._part(low, bisect_right(self.pictures, end, key=_moment))
 
-    def before(self, end: datetime, window: timedelta) -> list[Picture]:
+    def before(self, end: datetime, window: timedelta) -> list[Counted]:
         """The pictures of the window that ends just before ``end``."""
         low = bisect_left(self.pictures, end - window, key=_moment)
-        return self.pictures[low : bisect_left(self.pictures, end, key=_moment)]
+        return self._part(low, bisect_left(self.pictures, end, key=_moment))
 
     def between(self, start: datetime, end: datetime) -> list[Picture]:
         """The pictures from ``start`` to ``end``, both included."""
         low = bisect_left(self.pictures, start, key=_moment)
         return self.pictures[low : bisect_right(self.pictures, end, key=_moment)]
+
+    def _part(self, low: int, high: int) -> list[Counted]:
+        return list(zip(self._numbers[low:high], self.pictures[low:high], strict=True))

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
-from functools import cached_property
 from itertools import pairwise
 from math import asin, cos, radians, sin, sqrt
 
 from alerts.conditions import NEEDS, Condition, Measure
-from alerts.ledger import Picture
-from clustering.visits import transactions, visit_numbers
+from alerts.ledger import Counted, Picture
+from clustering.visits import transactions
 
 EARTH_KM = 6371.0088
 CLOCK_S = 60.0
@@ -25,23 +23,6 @@ CLOCK_S = 60.0
 
 FIELDS = {"card_token": "card_token", "amount": "amount", "atm_location": "place"}
 """The attribute of a picture that holds an event's field."""
-
-Counted = tuple[int, Picture]
-"""The number of a picture's visit in the window, and the picture."""
-
-
-class Span:
-    """The pictures of one window, by time, and the visits that they make."""
-
-    def __init__(self, pictures: Sequence[Picture], gap: timedelta) -> None:
-        self.pictures = pictures
-        self._gap = gap
-
-    @cached_property
-    def counted(self) -> list[Counted]:
-        """Each picture with its visit: one person's at one ATM."""
-        lanes = [(picture.identity_id, picture.atm_id) for picture in self.pictures]
-        return list(zip(visit_numbers(self.pictures, self._gap, lanes), self.pictures, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +34,10 @@ class Reading:
     missing: frozenset[str]
 
 
-def passing(condition: Condition, span: Span) -> tuple[list[Counted], set[str]]:
+def passing(condition: Condition, pictures: Sequence[Counted]) -> tuple[Sequence[Counted], set[str]]:
     """The pictures that the condition's filters leave, and the fields for lack of which it can't be told."""
-    kept, missing = span.counted, set()
+    kept: Sequence[Counted] = pictures
+    missing: set[str] = set()
     hours, kinds = condition.local_hours, condition.transaction_types
     if hours is not None:
         if any(picture.local_minute is None for _, picture in kept):
@@ -68,9 +50,9 @@ def passing(condition: Condition, span: Span) -> tuple[list[Counted], set[str]]:
     return kept, missing
 
 
-def read(condition: Condition, span: Span) -> Reading:
-    """Measure ``condition`` on the pictures in ``span``."""
-    kept, missing = passing(condition, span)
+def read(condition: Condition, pictures: Sequence[Counted]) -> Reading:
+    """Measure ``condition`` on the pictures of its window."""
+    kept, missing = passing(condition, pictures)
     for measure in condition.limits:
         attribute = FIELDS.get(NEEDS.get(measure, ""))
         if attribute and _lacking(kept, attribute):

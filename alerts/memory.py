@@ -42,14 +42,15 @@ class ScopeMemory:
     kept; it is looked for at the front, where those lie that were touched longest ago.  Episodes outlive it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gap: timedelta) -> None:
+        self.gap = gap
         self.newest: datetime | None = None
         self.ledgers: dict[LedgerKey, Ledger] = {}
         self.episodes: dict[EpisodeKey, Episode] = {}
 
     def add(self, key: LedgerKey, picture: Picture, keep: timedelta) -> Ledger:
         """Put ``picture`` into the ledger ``key``, which is made if need be and moves to the back."""
-        ledger = self.ledgers.pop(key, None) or Ledger()
+        ledger = self.ledgers.pop(key, None) or Ledger(self.gap)
         self.ledgers[key] = ledger
         ledger.add(picture, keep)
         if self.newest is None or picture.captured_at > self.newest:
@@ -79,15 +80,19 @@ class ScopeMemory:
 
 
 class Memory:
-    """Every scope's memory, and the rules' tallies.  Owned by one thread."""
+    """Every scope's memory, and the rules' tallies.  Owned by one thread.
 
-    def __init__(self) -> None:
+    ``gap`` is what parts visits; it is not part of the memory.
+    """
+
+    def __init__(self, gap: timedelta) -> None:
+        self._gap = gap
         self.scopes: dict[str, ScopeMemory] = {}
         self.tallies: dict[str, Tally] = {}
 
     def scope(self, name: str) -> ScopeMemory:
         """The memory of one scope."""
-        return self.scopes.setdefault(name, ScopeMemory())
+        return self.scopes.setdefault(name, ScopeMemory(self._gap))
 
     def tally(self, rule_id: str) -> Tally:
         """The tally of one rule."""
@@ -109,16 +114,16 @@ class Memory:
         return _first_line(body) + body
 
     @classmethod
-    def load(cls, content: bytes) -> Memory:
+    def load(cls, content: bytes, gap: timedelta) -> Memory:
         """The memory that ``dump`` gave.  Raises ``Corrupt`` when damaged, or of another version."""
         head, newline, body = content.partition(b"\n")
         if head + newline != _first_line(body):
             message = "the alerts' snapshot is damaged, or of another version"
             raise Corrupt(message)
-        memory = cls()
+        memory = cls(gap)
         try:
             found = json.loads(body)
-            memory.scopes = {name: _load_scope(scope) for name, scope in found["scopes"].items()}
+            memory.scopes = {name: _load_scope(scope, gap) for name, scope in found["scopes"].items()}
             memory.tallies = {
                 name: Tally(evaluated, not_evaluable, alerts, Counter(missing))
                 for name, (evaluated, not_evaluable, alerts, missing) in found["tallies"].items()
@@ -160,13 +165,13 @@ def _dump_scope(scope: ScopeMemory) -> dict[str, Any]:
     }
 
 
-def _load_scope(content: dict[str, Any]) -> ScopeMemory:
-    scope = ScopeMemory()
+def _load_scope(content: dict[str, Any], gap: timedelta) -> ScopeMemory:
+    scope = ScopeMemory(gap)
     scope.newest = _time(content["newest"])
     pictures = [Picture.load(one) for one in content["pictures"]]
     for kind, key, floor, newest, places in content["ledgers"]:
         kept = [pictures[place] for place in places]
-        scope.ledgers[Per(kind), key] = Ledger(kept, floor=_time(floor), newest=_time(newest))
+        scope.ledgers[Per(kind), key] = Ledger(gap, kept, floor=_time(floor), newest=_time(newest))
     for rule_id, subject, number, raised_at, severity, measured, rearmed_at in content["episodes"]:
         scope.episodes[rule_id, subject] = Episode(
             number, datetime.fromisoformat(raised_at), Severity(severity), measured, _time(rearmed_at)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alerts.episodes import due, follow, rearm
 from alerts.evidence import compose
 from alerts.judge import Bench, Crossing, Verdict, held_before, judge
-from alerts.ledger import Picture, Subject, picture_of, subject_of
+from alerts.ledger import Counted, Picture, Subject, picture_of, subject_of
 from alerts.memory import Memory, ScopeMemory, Tally
 from alerts.records import Alert, Queue
 from alerts.rules import Per, Rule, RuleBook
@@ -55,7 +55,7 @@ class AlertStage:
     def __init__(self, rulebook: RuleBook, visit_gap: timedelta = VISIT_GAP, *, lateness: timedelta = LATENESS) -> None:
         self._book = rulebook
         self._gap = visit_gap
-        self._memory = Memory()
+        self._memory = Memory(visit_gap)
         self._kept: dict[tuple[Per, str], timedelta] = {(Per.IDENTITY, "face"): lateness}
         for rule in rulebook.active:
             kind = Per.IDENTITY if rule.per is Per.IDENTITY_ATM else rule.per
@@ -83,7 +83,7 @@ class AlertStage:
 
     def restore(self, content: bytes) -> None:
         """Put back what ``snapshot`` gave, also under other rules.  Raises ``Corrupt`` and changes nothing."""
-        self._memory = Memory.load(content)
+        self._memory = Memory.load(content, self._gap)
 
     def report(self) -> list[RuleReport]:
         """What each rule could do so far, in the order of the file."""
@@ -144,9 +144,6 @@ class AlertStage:
                     return f"impossible travel: {guard.id} at {at} tells of a false match or a wrong clock"
         return None
 
-    def _bench(self, memory: ScopeMemory, rule: Rule, subject: Subject) -> Bench:
-        return Bench(rule, subject, memory.ledgers[subject.kind, subject.key], self._gap)
-
     def _fold(self, record: Record) -> list[Verdict]:
         """Fold ``record``; what each rule that it concerns says then.  Nothing when it is no news."""
         if isinstance(record, Alert) and not self._follow(record):
@@ -196,17 +193,20 @@ class AlertStage:
             episode = memory.episodes.get(key)
             if episode is None or rearm(episode, picture.captured_at) is episode:
                 continue
-            known = (subject.kind, subject.key) in memory.ledgers
-            if not known or not held_before(self._bench(memory, rule, subject), picture.captured_at):
+            ledger = memory.ledgers.get((subject.kind, subject.key))
+            if ledger is None or not held_before(Bench(rule, subject, ledger), picture.captured_at):
                 memory.episodes[key] = rearm(episode, picture.captured_at)
 
     def _ask(self, memory: ScopeMemory, picture: Picture, taking: dict[Per, Subject]) -> list[Verdict]:
         verdicts = []
+        windows: dict[Per, dict[Hashable, list[Counted]]] = {}
         for rule, subject in self._concerned(picture):
             if subject is None:
                 verdict = Verdict(rule, None, None, frozenset({"card_token"}))
             elif subject.kind in taking:
-                verdict = judge(self._bench(memory, rule, subject), picture)
+                ledger = memory.ledgers[subject.kind, subject.key]
+                bench = Bench(rule, subject, ledger, windows.setdefault(subject.kind, {}))
+                verdict = judge(bench, picture)
             else:
                 continue
             verdicts.append(verdict)

@@ -64,27 +64,34 @@ def frame_of(face_id: str, event: AtmEvent) -> Frame:
     )
 
 
-def visit_numbers(frames: Iterable[Frame], gap: timedelta, lanes: Iterable[Hashable] | None = None) -> list[int]:
-    """Which visit each of ``frames``, sorted by time, belongs to: numbers from 0 in the order of first pictures.
+class VisitNumbers:
+    """Tells which visit each picture belongs to, when asked in the order of time.
 
-    Only pictures in the same lane share a visit; a picture's lane is its ATM unless ``lanes`` names another for
-    each.  A part of a person's pictures that is contiguous in time gives the visits that lie in that part.
+    Only pictures in the same lane (an ATM, or a person at an ATM) share a visit.  Numbers go up from 0 in the
+    order of first pictures.  A part of the pictures that is contiguous in time makes the same visits as the
+    whole does in that part.
     """
-    frames = list(frames)
-    numbers: list[int] = []
-    sessions: dict[tuple[Hashable, str], int] = {}
-    loose: dict[Hashable, tuple[int, datetime]] = {}
-    count = 0
-    for frame, lane in zip(frames, lanes or map(attrgetter("atm_id"), frames), strict=True):
+
+    __slots__ = ("_count", "_gap", "_loose", "_sessions")
+
+    def __init__(self, gap: timedelta) -> None:
+        self._gap = gap
+        self._sessions: dict[tuple[Hashable, str], int] = {}
+        self._loose: dict[Hashable, tuple[int, datetime]] = {}
+        self._count = 0
+
+    def next(self, frame: Frame, lane: Hashable) -> int:
+        """The number of ``frame``'s visit; no later picture than it was asked about before."""
         if frame.session_id is not None:
-            number = sessions.setdefault((lane, frame.session_id), count)
+            number = self._sessions.setdefault((lane, frame.session_id), self._count)
         else:
-            last = loose.get(lane)
-            number = last[0] if last and frame.captured_at - last[1] < gap else count
-            loose[lane] = number, frame.captured_at
-        count = max(count, number + 1)
-        numbers.append(number)
-    return numbers
+            last = self._loose.get(lane)
+            near = last is not None and frame.captured_at - last[1] < self._gap
+            number = last[0] if last and near else self._count
+            self._loose[lane] = number, frame.captured_at
+        if number == self._count:
+            self._count += 1
+        return number
 
 
 def transactions(frames: Iterable[Frame]) -> dict[tuple[str | None, str | None], Decimal]:
@@ -130,9 +137,10 @@ class Visit:
 def fold(frames: Iterable[Frame], gap: timedelta = VISIT_GAP) -> list[Visit]:
     """The visits that one person's ``frames`` make, by start; repeated pictures count once."""
     ordered = sorted({frame.face_id: frame for frame in frames}.values(), key=in_time)
+    numbers = VisitNumbers(gap)
     groups: dict[int, list[Frame]] = {}
-    for frame, number in zip(ordered, visit_numbers(ordered, gap), strict=True):
-        groups.setdefault(number, []).append(frame)
+    for frame in ordered:
+        groups.setdefault(numbers.next(frame, frame.atm_id), []).append(frame)
     return [Visit(g[0].atm_id, g[0].session_id, g[0].captured_at, g[-1].captured_at, tuple(g)) for g in groups.values()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-out = Console(highlight=False)
+WIDE = 120
+"""Columns where output goes into a file or pipe, which has none of its own."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 """Results, on standard output."""
 err = Console(stderr=True, highlight=False)
 """Progress and messages, on standard error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,7 +28,7 @@ def print_result(result: ReplayResult) -> None:
     _people(result)
     _alerts(result)
     if summary.rejected:
-        rejected = Table(title="Rejected", title_justify="left")
+        rejected = _table("Rejected")
         rejected.add_column("Reason")
         rejected.add_column("Events", justify="right")
         for reason, count in sorted(summary.rejected_by_reason.items(), key=lambda item: -item[1]):
@@ -40,20 +41,26 @@ def print_result(result: ReplayResult) -> None:
     out.print(f"\nReport: {escape(str(result.report))}", soft_wrap=True)
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
 def _people(result: ReplayResult) -> None:
     ranked = by_use(result.usages)
     if not ranked:
         return
-    people = Table(title="Unknown people by visits", title_justify="left")
+    people = _table("Unknown people by visits")
     people.add_column("No.", justify="right")
-    people.add_column("Identity")
+    people.add_column("Identity", no_wrap=True)
     for name in ("Visits", "Pictures", "ATMs", "Cards"):
         people.add_column(name, justify="right")
-    people.add_column("First seen (UTC)")
-    people.add_column("Last seen (UTC)")
+    people.add_column("First seen (UTC)", no_wrap=True)
+    people.add_column("Last seen", no_wrap=True)
     for usage in ranked[:ROWS]:
         numbers = (usage.visits, usage.pictures, usage.atms, usage.cards)
-        times = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (usage.first_seen, usage.last_seen))
+        same_day = usage.first_seen.date() == usage.last_seen.date()
+        last = f"{usage.last_seen:%H:%M}" if same_day else f"{usage.last_seen:%Y-%m-%d %H:%M}"
+        times = (f"{usage.first_seen:%Y-%m-%d %H:%M}", last)
         people.add_row(str(usage.number), usage.identity_id, *map(str, numbers), *times)
     out.print(people)
     if len(ranked) > ROWS:
@@ -63,15 +70,19 @@ def _people(result: ReplayResult) -> None:
 def _alerts(result: ReplayResult) -> None:
     if not result.alerts:
         return
-    table = Table(title="Alerts", title_justify="left")
-    for name in ("Raised (UTC)", "Severity", "Rule", "Who", "Measured"):
-        table.add_column(name)
-    table.add_column("Confidence", justify="right")
+    table = _table("Alerts")
+    table.add_column("Raised (UTC)", no_wrap=True)
+    table.add_column("Severity", no_wrap=True)
+    table.add_column("Rule", no_wrap=True)
+    table.add_column("Who")
+    table.add_column("Measured")
+    table.add_column("Conf.", justify="right")
     for alert in result.alerts[:ROWS]:
-        who = f"unknown identity {alert.number}" if alert.number else alert.atm_id or alert.subject
+        who = f"identity {alert.number}" if alert.number else alert.atm_id or "one card"
         measured = ", ".join(
-            f"{name.replace('_', ' ')} {value:g} (limit {alert.limits.get(name, 0):g})"
+            f"{name.replace('_', ' ')} {value:g} (limit {alert.limits[name]:g})"
             for name, value in alert.measured.items()
+            if alert.limits.get(name)
         )
         table.add_row(
             f"{alert.raised_at:%Y-%m-%d %H:%M}",

@@ -86,8 +86,8 @@ class PageBuilder:
             measures=tuple(
                 (
                     label(plain(name)),
-                    measure(name, alert.measured[name]) if name in alert.measured else "–",  # noqa: RUF001
-                    measure(name, alert.limits[name]) if name in alert.limits else "–",  # noqa: RUF001
+                    measure(name, alert.measured[name]) if name in alert.measured else "–",
+                    measure(name, alert.limits[name]) if name in alert.limits else "–",
                 )
                 for name in names
             ),

@@ -57,7 +57,9 @@ class Camera:
             night = not 7 <= local.hour < 19
             picture = draw_lobby(event.atm_id, night=night, glare=Disturbance.BACKLIGHT in names).copy()
             if event.bystander:
-                picture = _place(picture, self._seat(event, event.bystander), _behind(rng), 1.1, 0.8)
+                picture = _place(
+                    picture, self._seat(event, event.bystander), _behind(rng), lambda pixels: pixels * 0.8, 1.1
+                )
             if event.person:
                 picture = self._with_person(picture, event, rng)
             picture = light_scene(picture, names, chance(self._seed, "light", event.session_id or event.event_id))
@@ -71,8 +73,8 @@ class Camera:
     def _with_person(self, picture: Pixels, event: TrueEvent, rng: Generator) -> Pixels:
         sitter = self._seat(event, event.person or "")
         light = chance(self._seed, "person", event.session_id or event.event_id)
-        lit = Sitter(light_person(sitter.pixels, event.disturbances, light), sitter.alpha)
-        return _place(picture, lit, _stance(event.disturbances, rng), 0.0, 1.0)
+        view = _stance(event.disturbances, rng)
+        return _place(picture, sitter, view, lambda pixels: light_person(pixels, event.disturbances, light))
 
 
 def _stance(names: tuple[str, ...], rng: Generator) -> NDArray[np.float64]:
@@ -100,22 +102,31 @@ def _view(scale: float, roll: float, turn: float, eyes: NDArray[np.float64]) -> 
     return np.asarray(placed @ turned @ centred)
 
 
-def _place(picture: Pixels, sitter: Sitter, view: NDArray[np.float64], soften: float, gain: float) -> Pixels:
-    """``sitter`` in front of ``picture``; what a cut-out lacks below goes on as its last row."""
-    layers = np.dstack([sitter.pixels * np.float32(gain), sitter.alpha])
+def _place(
+    picture: Pixels, sitter: Sitter, view: NDArray[np.float64], light: Callable[[Pixels], Pixels], soften: float = 0.0
+) -> Pixels:
+    """``sitter``, as ``light`` lights it, put in front of ``picture``, which is changed."""
+    layers = sitter.layers
     reduced = float(np.hypot(view[0, 0], view[1, 0]))
     if reduced < 0.8:  # reduce first, so that fine detail does not turn into noise
         size = max(1, round(layers.shape[1] * reduced)), max(1, round(layers.shape[0] * reduced))
         factors = layers.shape[1] / size[0], layers.shape[0] / size[1]
-        layers = cv2.resize(layers, size, interpolation=cv2.INTER_AREA)
+        layers = np.asarray(cv2.resize(layers, size, interpolation=cv2.INTER_AREA), np.uint8)
         middle = np.array([[factors[0], 0, factors[0] / 2 - 0.5], [0, factors[1], factors[1] / 2 - 0.5], [0, 0, 1]])
         view = view @ middle
-    layers[:, :1, 3] = layers[:, -1:, 3] = layers[:1, :, 3] = 0
-    warped = cv2.warpPerspective(layers, view, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lit = light(layers[..., :3].astype(np.float32))
+    alpha = layers[..., 3].astype(np.float32) / 255
+    alpha[:, :1] = alpha[:, -1:] = alpha[:1] = 0  # only the feet go on beyond the cut-out
+    warped = cv2.warpPerspective(
+        cv2.merge([lit, alpha]), view, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     if soften:
         warped = cv2.GaussianBlur(warped, (0, 0), soften)
-    alpha = warped[..., 3:]
-    return np.asarray(picture * (1 - alpha) + warped[..., :3] * alpha, np.float32)
+    columns, rows = (np.flatnonzero(warped[..., 3].any(axis=axis)) for axis in (0, 1))
+    if columns.size:
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        picture[part] += warped[part][..., 3:] * (warped[part][..., :3] - picture[part])
+    return picture
 
 
 def _covered(rng: Generator) -> Pixels:

@@ -6,6 +6,7 @@ All of them are mild: a person who looks on would recognise everybody.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -121,14 +122,19 @@ def blur(pixels: Pixels, names: tuple[str, ...], rng: Generator) -> Pixels:
 
 def expose(pixels: Pixels, names: tuple[str, ...], rng: Generator) -> Image:
     """What the sensor makes of it: the lens's darker corners, noise (more in the dark), and 8 bits."""
-    height, width = pixels.shape[:2]
-    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    vignette = (1 - 0.16 * (x**2 + y**2)).astype(np.float32)
     dark = Disturbance.LOW_LIGHT in names or Disturbance.INFRARED in names
     sigma = 4.0 if dark else 1.8
     # Luminance noise alone: cameras smooth the colours away.
-    noise = rng.standard_normal((height, width), np.float32) * np.float32(sigma)
-    return np.asarray(np.clip(pixels * vignette[..., None] + noise[..., None], 0, 255), np.uint8)
+    noise = rng.standard_normal(pixels.shape[:2], np.float32) * np.float32(sigma)
+    seen = pixels * _vignette(pixels.shape[:2])
+    seen += noise[..., None]
+    return np.asarray(np.clip(seen, 0, 255, out=seen), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _vignette(shape: tuple[int, int]) -> NDArray[np.float32]:
+    y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    return (1 - 0.16 * (x**2 + y**2)).astype(np.float32)[..., None]
 
 
 def quality(names: tuple[str, ...], rng: Generator) -> int:

@@ -22,6 +22,8 @@ MOST_PORTRAITS = 3
 MOST_FILES = 200_000
 SMALLEST_EYE_DISTANCE = 16.0
 """Pixels; a smaller face can't be shown at a machine."""
+STEEPEST_YAW = 0.4
+"""The nose's offset from the middle of the eyes, in eye distances: a profile can't be turned any further."""
 _NUMBERED = re.compile(r"(.+?)[_-]\d+")
 
 
@@ -59,7 +61,7 @@ def list_people(faces: Path, most: int) -> dict[str, list[Path]]:
 
 
 def read_portrait(path: Path, detector: Detector) -> Portrait | None:
-    """The picture's main face; None when it can't be read or shows none that is large enough."""
+    """The picture's main face; None when it can't be read or shows none that is large enough and looks ahead."""
     try:
         image = decode(read_file(path, DEFAULT_LIMITS), DEFAULT_LIMITS)
     except BadRecord:
@@ -68,8 +70,12 @@ def read_portrait(path: Path, detector: Detector) -> Portrait | None:
     if not found:
         return None
     face = detector.refined(image, found[main_face(found, image.shape)])
-    across = face.landmarks[1] - face.landmarks[0]
-    return Portrait(path, face.landmarks) if float(np.hypot(*across)) >= SMALLEST_EYE_DISTANCE else None
+    right, left, nose = face.landmarks[:3].astype(np.float64)
+    span = float(np.hypot(*(left - right)))
+    if span < SMALLEST_EYE_DISTANCE:
+        return None
+    yaw = abs(float((nose - (right + left) / 2) @ (left - right))) / span**2
+    return Portrait(path, face.landmarks) if yaw <= STEEPEST_YAW else None
 
 
 def _is_picture(file: Path) -> bool:

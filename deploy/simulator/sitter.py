@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.simulator.disturb import Pixels
 from deploy.simulator.people import Portrait
 from embedder.align import similarity
 from embedder.detect import Image, Points
@@ -32,29 +31,39 @@ SHOULDERS_SHOWN = 4.8
 
 @dataclass(frozen=True, slots=True)
 class Sitter:
-    """``pixels`` (HEIGHT, WIDTH, 3) and how far each belongs to the person, ``alpha`` (HEIGHT, WIDTH), 0..1."""
+    """``layers`` (HEIGHT, WIDTH, 4) uint8: BGR, and how far each pixel is the person, 0..255.
 
-    pixels: Pixels
-    alpha: NDArray[np.float32]
+    ``landmarks`` (5, 2) float32 are the face's in there.
+    """
+
+    layers: NDArray[np.uint8]
+    landmarks: Points
 
 
-def seat(portrait: Portrait, mask: MaskKind | None, seed: int) -> Sitter:
-    """Cut the person out of a portrait, wearing ``mask``.  Reads the file; raises as reading and ``decode`` do."""
+def seat(portrait: Portrait) -> Sitter:
+    """Cut the person out of a portrait.  Reads the file; raises ``BadRecord`` when it can't be read any more."""
     image = decode(read_file(portrait.path, DEFAULT_LIMITS), DEFAULT_LIMITS)
-    matrix = similarity(
-        portrait.landmarks[:2], EYES + np.array([[-UNIT / 2, 0], [UNIT / 2, 0]]), np.ones(2, np.float64)
-    )
+    eyes = EYES + np.array([[-UNIT / 2, 0], [UNIT / 2, 0]])
+    matrix = similarity(portrait.landmarks[:2], eyes, np.ones(2))
     inside = _inside(image, matrix)
     upright = _upright(image, matrix)
-    landmarks = (portrait.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     alpha = _outline(upright, inside)
     end = min(HEIGHT, int(np.flatnonzero(inside[:, WIDTH // 2])[-1]) + 1)
     if end < HEIGHT:
         _dress(upright, alpha, end)
-    if mask is not None:
-        upright = draw_mask(upright, landmarks, mask, seed)
-        alpha = np.maximum(alpha, _chin(landmarks))
-    return Sitter(upright.astype(np.float32), alpha)
+    landmarks = (portrait.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return Sitter(_layers(upright, alpha), landmarks)
+
+
+def wear(sitter: Sitter, mask: MaskKind, seed: int) -> Sitter:
+    """The same person with a mask on."""
+    masked = draw_mask(np.ascontiguousarray(sitter.layers[..., :3]), sitter.landmarks, mask, seed)
+    alpha = sitter.layers[..., 3].astype(np.float32) / 255
+    return Sitter(_layers(masked, np.maximum(alpha, _chin(sitter.landmarks))), sitter.landmarks)
+
+
+def _layers(pixels: Image, alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.merge([pixels, (alpha * 255).astype(np.uint8)]), np.uint8)
 
 
 def _upright(image: Image, matrix: NDArray[np.float64]) -> Image:

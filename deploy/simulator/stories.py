@@ -169,8 +169,8 @@ def _ordinary(_: int, atms: int, rng: Generator) -> Lives:
 
 
 def _burst(_: int, atms: int, rng: Generator) -> Lives:
-    """Six cards at one machine in a quarter of an hour at noon, and never again."""
-    uses = tuple(Use(i, WITHDRAWAL, _cash(rng, 50)) for i in range(6))
+    """Eight cards at one machine in a quarter of an hour at noon, and never again."""
+    uses = tuple(Use(i, WITHDRAWAL, _cash(rng, 50)) for i in range(8))
     return [[Stop(int(rng.integers(atms)), rng.uniform(12, 14) * HOUR, uses)]]
 
 
@@ -226,10 +226,10 @@ def _clones(size: int, atms: int, rng: Generator) -> Lives:
 
 
 def _crew(size: int, atms: int, rng: Generator) -> Lives:
-    """Several people, one after the other, empty a machine with four cards each."""
+    """Several people, one after the other, empty a machine with five cards each."""
     place, minute = int(rng.integers(atms)), rng.uniform(16, 17) * HOUR
     return [
-        [Stop(place, minute + 6.5 * i, tuple(Use(c, WITHDRAWAL, _cash(rng, 50)) for c in range(4)))]
+        [Stop(place, minute + 10.5 * i, tuple(Use(c, WITHDRAWAL, _cash(rng, 50)) for c in range(5)))]
         for i in range(size)
     ]
 

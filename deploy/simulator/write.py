@@ -14,7 +14,7 @@ from deploy.simulator.camera import Camera
 from deploy.simulator.options import SimulationOptions, chance
 from deploy.simulator.people import Portrait, list_people, read_portrait
 from deploy.simulator.plan import plan_day
-from deploy.simulator.sitter import Sitter, seat
+from deploy.simulator.sitter import Sitter, seat, wear
 from deploy.simulator.truth import GroundTruth, TrueEvent
 from embedder.cards import WEIGHTS
 from embedder.detect import Detector
@@ -37,7 +37,7 @@ COLUMNS = (
     "lon",
 )
 CUT_OUTS = 48
-"""Kept in memory; each takes about 5 MB."""
+"""Kept in memory, bare and masked; each takes 2 MB."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done ("reading faces", "taking pictures"), how many are done, and of how many."""
@@ -131,17 +131,23 @@ class _Cast:
         self._seed = truth.seed
         self._portraits = {(person, p.path.name): p for person, found in portraits.items() for p in found}
         self._first = {person: found[0].path.name for person, found in portraits.items()}
-        self._made = lru_cache(maxsize=CUT_OUTS)(self._make)
+        self._bare = lru_cache(maxsize=CUT_OUTS)(self._seated)
+        self._worn = lru_cache(maxsize=CUT_OUTS)(self._masked)
 
     def seat(self, event: TrueEvent, person: str) -> Sitter:
         """The user of the machine, with the session's mask, or a bystander without."""
-        if person == event.person and event.portrait is not None:
-            return self._made(person, event.portrait, event.mask, event.session_id or "")
-        return self._made(person, self._first[person], None, "")
+        if person != event.person or event.portrait is None:
+            return self._bare(person, self._first[person])
+        if event.mask is None:
+            return self._bare(person, event.portrait)
+        return self._worn(person, event.portrait, event.mask, event.session_id or "")
 
-    def _make(self, person: str, portrait: str, mask: MaskKind | None, session: str) -> Sitter:
-        seed = int(chance(self._seed, "mask", session).integers(1 << 31)) if mask else 0
-        return seat(self._portraits[person, portrait], mask, seed)
+    def _seated(self, person: str, portrait: str) -> Sitter:
+        return seat(self._portraits[person, portrait])
+
+    def _masked(self, person: str, portrait: str, mask: MaskKind, session: str) -> Sitter:
+        seed = int(chance(self._seed, "mask", session).integers(1 << 31))
+        return wear(self._bare(person, portrait), mask, seed)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

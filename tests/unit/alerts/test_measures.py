@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from alerts.conditions import Condition
-from alerts.ledger import Picture
-from alerts.measures import Reading, Span, distance_km, passing, read, weakest_link
+from alerts.ledger import Counted, Ledger, Picture
+from alerts.measures import Reading, distance_km, passing, read, weakest_link
 
 NOON = datetime(2024, 3, 4, 12, tzinfo=UTC)
 GAP = timedelta(seconds=120)
@@ -26,12 +26,19 @@ def condition(**limits: Any) -> Condition:
     return Condition.model_validate({"window": "1h", **limits})
 
 
+def counted(*pictures: Picture) -> list[Counted]:
+    ledger = Ledger(GAP)
+    for one in pictures:
+        ledger.add(one, timedelta(days=9))
+    return ledger.until(NOON + timedelta(days=1), timedelta(days=2))
+
+
 def reading(asked: Condition, *pictures: Picture) -> Reading:
-    return read(asked, Span(pictures, GAP))
+    return read(asked, counted(*pictures))
 
 
 def surety(asked: Condition, *pictures: Picture) -> float:
-    return weakest_link(asked, passing(asked, Span(pictures, GAP))[0])
+    return weakest_link(asked, passing(asked, counted(*pictures))[0])
 
 
 def test_visits_count_and_pictures_do_not() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clustering.visits import Frame, VisitBook, fold, frame_of, transactions, visit_numbers
+from clustering.visits import Frame, VisitBook, VisitNumbers, fold, frame_of, transactions
 from ingest.errors import Corrupt
 from ingest.records import AtmEvent, ClockSource
 
@@ -160,6 +160,5 @@ def test_a_gap_must_be_positive() -> None:
 
 
 def test_lanes_keep_people_apart() -> None:
-    frames = [frame("1", 0), frame("2", 1), frame("3", 2)]
-    assert visit_numbers(frames, timedelta(seconds=60), ["x", "y", "x"]) == [0, 1, 0]
-    assert visit_numbers([], timedelta(seconds=60)) == []
+    numbers = VisitNumbers(timedelta(seconds=60))
+    assert [numbers.next(frame(str(i), i), lane) for i, lane in enumerate("xyx")] == [0, 1, 0]
