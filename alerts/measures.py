@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from math import asin, cos, radians, sin, sqrt
+from operator import attrgetter
 
 from alerts.conditions import NEEDS, Condition, Measure
 from alerts.ledger import Counted, Picture
@@ -80,26 +81,26 @@ def distance_km(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 def _lacking(kept: Sequence[Counted], attribute: str) -> bool:
     """Whether a visit has no picture that brings the field; one that does speaks for its visit."""
-    without = {n for n, picture in kept if getattr(picture, attribute) is None}
-    return bool(without) and bool(without - {n for n, p in kept if getattr(p, attribute) is not None})
+    field = attrgetter(attribute)
+    without = {number for number, picture in kept if field(picture) is None}
+    return bool(without) and bool(without - {number for number, picture in kept if field(picture) is not None})
 
 
-def _key(measure: Measure, number: int, picture: Picture) -> Hashable | None:
-    """The thing that a picture adds to the set whose size is ``measure``; None for nothing."""
+def _keys(measure: Measure, kept: Sequence[Counted]) -> list[Hashable | None]:
+    """For each picture the thing that it adds to the set whose size is ``measure``; None for nothing."""
     match measure:
         case Measure.VISITS:
-            return number
+            return [number for number, _ in kept]
         case Measure.DISTINCT_ATMS:
-            return picture.atm_id
+            return [picture.atm_id for _, picture in kept]
         case Measure.DISTINCT_CARDS:
-            return picture.card_token
+            return [picture.card_token for _, picture in kept]
         case Measure.DISTINCT_PERSONS:
-            return picture.identity_id
+            return [picture.identity_id for _, picture in kept]
         case Measure.TRANSACTIONS:
-            kind = picture.transaction_type
-            return None if kind is None else (number, picture.card_token, kind)
+            return [(n, p.card_token, p.transaction_type) if p.transaction_type else None for n, p in kept]
         case _:
-            return picture.face_id
+            return [picture.face_id for _, picture in kept]
 
 
 def _value(measure: Measure, kept: Sequence[Counted]) -> float:
@@ -107,7 +108,7 @@ def _value(measure: Measure, kept: Sequence[Counted]) -> float:
         return _fastest(kept)[0]
     if measure is Measure.AMOUNT:
         return float(sum(amount for amount, _ in _moved(kept)))
-    return float(len({_key(measure, n, picture) for n, picture in kept} - {None}))
+    return float(len(set(_keys(measure, kept)) - {None}))
 
 
 def _surest(measure: Measure, limit: float, kept: Sequence[Counted]) -> float:
@@ -121,8 +122,7 @@ def _surest(measure: Measure, limit: float, kept: Sequence[Counted]) -> float:
                 return confidence
         return 0.0
     best: dict[Hashable, float] = {}
-    for number, picture in kept:
-        key = _key(measure, number, picture)
+    for key, (_, picture) in zip(_keys(measure, kept), kept, strict=True):
         if key is not None:
             best[key] = max(best.get(key, 0.0), picture.confidence)
     return sorted(best.values(), reverse=True)[int(limit) - 1]

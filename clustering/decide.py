@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Annotated
 
 import numpy as np
@@ -70,7 +71,8 @@ def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking
     best = best_per_identity(vector, rows, roster)
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     ranked = sorted(best, key=lambda number: (-best[number], number))
-    shortlist = [n for n in ranked[: linking.cohort] if could_be_here(roster.identities[n], here, policy)]
+    could = (number for number in ranked if could_be_here(roster.identities[number], here, policy))
+    shortlist = islice(could, linking.cohort)
     scores = {n: score(vector, roster.identities[n], roster, linking) for n in shortlist}
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None

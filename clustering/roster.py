@@ -156,10 +156,10 @@ class Roster:
 
     def _check(self, sighting: Sighting) -> None:
         identity = self.identities.get(sighting.number)
-        template = sighting.template
+        size = len(sighting.vector)
         wrong = (
             (sighting.model_id != self.model_id and f"a template of model {sighting.model_id}")
-            or (len(template) != self.index.dim and f"a template of {len(template)} values")
+            or (size != 4 * self.index.dim and f"a template of {size} bytes")
             or (identity is None and sighting.number != self.next_number and f"identity number {sighting.number}")
             or (identity is not None and identity.identity_id != sighting.identity_id and "another identity's id")
             or ((sighting.slot or 0) > (len(identity.rows) if identity else 0) and f"template slot {sighting.slot}")

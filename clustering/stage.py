@@ -66,7 +66,10 @@ class ClusterStage:
         if not sound:
             return {}
         _, rows = self.roster.index.search(np.stack([face.template for face in sound]), self._policy.nearest)
-        return {face.face_id: line[line >= 0] for face, line in zip(sound, rows, strict=True)}
+        found: dict[str, NDArray[np.int64]] = {}
+        for face, line in zip(sound, rows, strict=True):
+            found.setdefault(face.face_id, line[line >= 0])  # a second one of this id is not decided
+        return found
 
     def _sighting(
         self,

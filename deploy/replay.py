@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -87,11 +87,14 @@ def replay(
     ``UsageError`` for input, settings or an output folder that can't be used, before anything is written.
     """
     options, watcher, stop = options or ReplayOptions(), watcher or Watcher(), stop or Event()
+    if out.absolute() == path.absolute():
+        message = f"{printable(out)} is the input: choose another folder for the output"
+        raise UsageError(message)
     with ExitStack() as closing:
         pipeline = build_pipeline(settings)
         closing.callback(pipeline.close)
         watcher.phase("Looking for pictures")
-        inputs = plan(path, options.scan, watcher.scanned)
+        inputs = plan(path, replace(options.scan, skipped=(*options.scan.skipped, out)), watcher.scanned)
         watcher.planned(inputs)
         outbox = TimedOutbox(_open(out, options.mode, inputs, pipeline))
         closing.callback(outbox.close)

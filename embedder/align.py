@@ -7,11 +7,11 @@ a masked and a bare picture of one person come out alike.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from embedder.detect import Image, Points
+from embedder.warp import warp
 
 Matrix = NDArray[np.float64]
 """(2, 3) affine transform that takes picture coordinates to aligned ones."""
@@ -38,33 +38,6 @@ def align(
 ) -> Image:
     """The aligned face, ``size`` = (height, width), uint8 BGR; outside of the picture it is black.
 
-    When the face shrinks by more than two, the picture's region is first reduced by whole steps, so that no
-    fine detail turns into noise.
+    A face that shrinks by more than two is first reduced by whole steps, so that no fine detail turns into noise.
     """
-    matrix = similarity(landmarks, template, weights)
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    steps = int(np.floor(1 / scale)) if scale > 0 else 1
-    if steps >= 2:
-        image, matrix = _reduced(image, matrix, size, steps)
-    warped = cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
-    return np.asarray(warped, np.uint8)
-
-
-def _reduced(image: Image, matrix: Matrix, size: tuple[int, int], steps: int) -> tuple[Image, Matrix]:
-    """The part of the picture that ``matrix`` looks at, ``steps`` times smaller, and the matrix that fits it."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]], np.float64)
-    seen = corners @ inverse[:, :2].T + inverse[:, 2]
-    low = np.maximum(np.floor(seen.min(axis=0)).astype(int) - steps, 0)
-    high = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + steps, (image.shape[1], image.shape[0]))
-    if np.any(high - low < 2 * steps):
-        return image, matrix
-    width, height = ((high - low) // steps).tolist()
-    region = image[low[1] : low[1] + height * steps, low[0] : low[0] + width * steps]
-    small = np.asarray(cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    # A reduced pixel i covers steps pixels, whose middle is at i * steps + (steps - 1) / 2.
-    shift = low + (steps - 1) / 2
-    fitted = matrix.copy()
-    fitted[:, 2] += matrix[:, :2] @ shift
-    fitted[:, :2] *= steps
-    return small, fitted
+    return warp(image, similarity(landmarks, template, weights), size)

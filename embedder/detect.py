@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from embedder.cards import load_detector_card
 from embedder.onnx_runtime import open_session
+from embedder.warp import warp
 
 Image = NDArray[np.uint8]
 """(H, W, 3) BGR, upright."""
@@ -82,9 +83,7 @@ class Detector:
         scale = size * self.options.fill / side
         shift = size / 2 - scale * middle
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-        smooth = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
-        square = np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=smooth), np.uint8)
-        found = self._at(square, size)
+        found = self._at(warp(image, matrix, (size, size)), size)
         if not found:
             return face
         nearest = min(found, key=lambda f: float(np.hypot(*(f.box[:2] + f.box[2:] / 2 - size / 2))))
@@ -94,20 +93,21 @@ class Detector:
         return Face(face.box, landmarks, face.score)
 
     def _bordered(self, image: Image) -> list[Face]:
-        height, width = image.shape[:2]
-        pad = int(self.options.border * max(height, width))
+        # Shrunk before the border comes around it: a border of a long strip's length would fill gigabytes.
+        image, scale = _shrunk(image, int(self.options.canvas / (1 + 2 * self.options.border)))
+        pad = int(self.options.border * max(image.shape[:2]))
         padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(127, 127, 127))
         return [
-            Face(face.box - np.array([pad, pad, 0, 0], np.float32), face.landmarks - np.float32(pad), face.score)
+            Face(
+                (face.box - np.array([pad, pad, 0, 0], np.float32)) / np.float32(scale),
+                (face.landmarks - np.float32(pad)) / np.float32(scale),
+                face.score,
+            )
             for face in self._at(np.asarray(padded, np.uint8), self.options.canvas)
         ]
 
     def _at(self, image: Image, size: int) -> list[Face]:
-        height, width = image.shape[:2]
-        scale = min(1.0, size / max(height, width))
-        if scale < 1:
-            target = max(1, round(width * scale)), max(1, round(height * scale))
-            image = np.asarray(cv2.resize(image, target, interpolation=cv2.INTER_AREA), np.uint8)
+        image, scale = _shrunk(image, size)
         blob = np.zeros((1, 3, size, size), np.float32)
         blob[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
         results = self._sessions[size].run(self._outputs, {"input": blob})
@@ -125,17 +125,26 @@ class Detector:
         if not scores:
             return []
         box, landmarks, score = np.concatenate(boxes), np.concatenate(points), np.concatenate(scores)
-        best = cv2.dnn.NMSBoxes(
-            box.tolist(), score.tolist(), self.options.score, self.options.overlap, top_k=self.options.max_faces
-        )
+        # Its top_k cuts before overlaps are removed, and a face has several detections: the limit comes after it.
+        best = cv2.dnn.NMSBoxes(box.tolist(), score.tolist(), self.options.score, self.options.overlap)
         return [
             Face(
                 np.asarray(box[i] / scale, np.float32),
                 np.asarray(landmarks[i] / scale, np.float32),
                 min(1.0, float(score[i])),
             )
-            for i in np.asarray(best).ravel()
+            for i in np.asarray(best).ravel()[: self.options.max_faces]
         ]
+
+
+def _shrunk(image: Image, longest: int) -> tuple[Image, float]:
+    """The picture shrunk to fit ``longest`` pixels a side, and its scale; as it is where it fits."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    if scale < 1:
+        target = max(1, round(width * scale)), max(1, round(height * scale))
+        image = np.asarray(cv2.resize(image, target, interpolation=cv2.INTER_AREA), np.uint8)
+    return image, scale
 
 
 def _grid(size: int, stride: int) -> NDArray[np.float32]:

@@ -36,7 +36,8 @@ class ScanOptions:
 
     ``timezone`` is the IANA zone of times that carry none (a manifest's, then required; Exif's, by default UTC).
     ``frame_every_s`` is a video's step in seconds.  ``now`` is what is later than now (the machine's clock).
-    ``roots`` are further folders in which a manifest's pictures may lie.
+    ``roots`` are further folders in which a manifest's pictures may lie.  ``skipped`` folders are not walked: what a
+    run writes is not its input.
     """
 
     timezone: str | None = None
@@ -46,6 +47,7 @@ class ScanOptions:
     limits: ImageLimits = DEFAULT_LIMITS
     max_files: int = 5_000_000
     roots: tuple[Path, ...] = ()
+    skipped: tuple[Path, ...] = ()
 
     @property
     def zone(self) -> tzinfo | None:
@@ -159,7 +161,6 @@ class Plan:
                 captured_at=instant(entry.at_us),
                 clock=entry.clock,
                 scope=self.scope,
-                session_id=f"picture-{entry.event_id}" if entry.clock is ClockSource.FILE else None,
                 image_uri=file_uri(self.root / entry.path),
             )
         except ValidationError as error:

@@ -50,8 +50,11 @@ class Scan:
     _zone: tzinfo = field(init=False)
     _folders: set[tuple[int, int]] = field(default_factory=set)
     _links: deque[str] = field(default_factory=deque)
+    _skipped: set[tuple[int, int]] = field(init=False)
 
     def __post_init__(self) -> None:
+        found = (path.stat() for path in self.options.skipped if path.exists())
+        self._skipped = {(status.st_dev, status.st_ino) for status in found}
         self._latest_us = micros(self.options.latest)
         self._zone = self.options.zone or UTC
 
@@ -93,6 +96,8 @@ class Scan:
             return False
         if not stat.S_ISDIR(status.st_mode):
             self.file(path, status)
+        elif (status.st_dev, status.st_ino) in self._skipped:
+            pass
         elif item.is_symlink():
             self._links.append(path)
         else:

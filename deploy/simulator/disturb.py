@@ -134,7 +134,7 @@ def expose(pixels: Pixels, names: tuple[str, ...], rng: Generator) -> Image:
 @lru_cache(maxsize=1)
 def _vignette(shape: tuple[int, int]) -> NDArray[np.float32]:
     y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    return (1 - 0.16 * (x**2 + y**2)).astype(np.float32)[..., None]
+    return np.asarray(1 - 0.16 * (x**2 + y**2), np.float32)[..., None]
 
 
 def quality(names: tuple[str, ...], rng: Generator) -> int:

@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    ?= demo
+DATA   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "atmwatch needs Python 3.11 or later; name one with: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY) ## Make .venv with everything that is needed, from the lock file
+
+run: $(READY) ## Simulate a day at the ATMs, replay it, show who came how often and what alerts
+	$(BIN)/atmwatch demo --out $(OUT)
+
+test: $(READY) ## Run every test, with coverage
+	$(BIN)/pytest --cov --cov-report=term
+
+check: $(READY) ## Lint, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure speed; and accuracy, when DATA names a folder of people
+	$(BIN)/atmwatch bench pipeline
+	@if [ -n "$(DATA)" ]; then \
+	  $(BIN)/atmwatch evaluate verification "$(DATA)" && $(BIN)/atmwatch evaluate clustering "$(DATA)"; \
+	else echo "Accuracy not measured: name a folder of people with DATA=…"; fi
+
+clean: ## Remove what was made here, but for .venv
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
