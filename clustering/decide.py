@@ -66,9 +66,12 @@ class Choice:
 
 
 def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking: Linking, policy: Policy) -> Choice:
-    """Choose the identity of ``face`` among the owners of index ``rows`` (n,), its nearest templates."""
+    """Choose the identity of ``face`` among the owners of its ``policy.nearest`` best templates.
+
+    ``rows`` (n,) are the index's rows that may be among them, each once; more than those change nothing.
+    """
     vector = face.template.astype(np.float64)
-    best = best_per_identity(vector, rows, roster)
+    best = best_per_identity(vector, rows, roster, policy.nearest)
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     ranked = sorted(best, key=lambda number: (-best[number], number))
     could = (number for number in ranked if could_be_here(roster.identities[number], here, policy))
@@ -95,14 +98,13 @@ def background_of(best: dict[int, float], chosen: int | None, linking: Linking) 
     return round(sum(others[: linking.cohort]) / linking.cohort, DECIMALS)
 
 
-def best_per_identity(vector: Scores, rows: NDArray[np.int64], roster: Roster) -> dict[int, float]:
-    """The cosine of ``vector`` (dim,) to the nearest of each identity's templates among ``rows``."""
+def best_per_identity(vector: Scores, rows: NDArray[np.int64], roster: Roster, nearest: int) -> dict[int, float]:
+    """The cosine of ``vector`` (dim,) to the nearest of each identity's templates, of the best ``nearest`` ``rows``."""
     best: dict[int, float] = {}
     if rows.size:
-        cosines = np.round(roster.index.get(rows) @ vector, DECIMALS).tolist()
-        for number, cosine in zip(roster.owners(rows).tolist(), cosines, strict=True):
-            if cosine > best.get(number, -2.0):
-                best[number] = cosine
+        cosines, owners = np.round(roster.index.get(rows) @ vector, DECIMALS), roster.owners(rows)
+        for at in np.lexsort((owners, -cosines))[:nearest].tolist():
+            best.setdefault(int(owners[at]), float(cosines[at]))
     return best
 
 

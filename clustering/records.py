@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from embedder.records import Box, Finite, Quality, Unit
+from embedder.records import Box, FaceId, Finite, Quality, Unit
 from ingest.records import AtmEvent, Instant, Name, Position, Record
 
 Count = Annotated[int, Field(ge=0)]
@@ -32,7 +32,7 @@ class Sighting(Record):
     None when it was not kept.  ``visits`` counts the identity's visits with this one in.
     """
 
-    face_id: Name
+    face_id: FaceId
     identity_id: Name
     number: Annotated[int, Field(ge=1)]
     decision: Decision

@@ -65,7 +65,9 @@ class ClusterStage:
         sound = [face for face in faces if face.model_id == self._card.model_id and not usable(face, self.roster)]
         if not sound:
             return {}
-        _, rows = self.roster.index.search(np.stack([face.template for face in sound]), self._policy.nearest)
+        # Each face of the batch may overwrite one row: so many more, and the nearest of then are among those of now.
+        reach = self._policy.nearest + len(sound)
+        _, rows = self.roster.index.search(np.stack([face.template for face in sound]), reach)
         found: dict[str, NDArray[np.int64]] = {}
         for face, line in zip(sound, rows, strict=True):
             found.setdefault(face.face_id, line[line >= 0])  # a second one of this id is not decided

@@ -87,7 +87,7 @@ def replay(
     ``UsageError`` for input, settings or an output folder that can't be used, before anything is written.
     """
     options, watcher, stop = options or ReplayOptions(), watcher or Watcher(), stop or Event()
-    if out.absolute() == path.absolute():
+    if out.is_dir() and path.is_dir() and out.samefile(path):
         message = f"{printable(out)} is the input: choose another folder for the output"
         raise UsageError(message)
     with ExitStack() as closing:

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from ingest.records import AtmEvent, Name, Record
 
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+FaceId = Annotated[
+    str, StringConstraints(min_length=3, max_length=206, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+#[0-9]+$")
+]
+"""An event's id, which is a ``Name`` and may fill its 200 characters, and the face's number: ``event_id#n``."""
 
 
 class Box(Record):
@@ -49,7 +55,7 @@ class FaceEmbedding(Record):
     faces: kept as places in the picture, never as templates, and never counted.  No pixels.
     """
 
-    face_id: Name
+    face_id: FaceId
     event: AtmEvent
     model_id: Name
     vector: bytes = Field(repr=False)

@@ -129,7 +129,7 @@ def window(seen: list[Sighting], end: datetime, *, before: bool = False) -> list
 MEASURES = st.sampled_from(["visits", "distinct_atms", "distinct_cards"])
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(people=1), MEASURES, st.integers(0, 60))
 def test_in_time_the_alerts_are_the_oracles(history: list[Record], measure: str, cooldown: int) -> None:
     """No alert without a crossing, and every crossing is alerted once."""
@@ -150,7 +150,7 @@ def test_in_time_the_alerts_are_the_oracles(history: list[Record], measure: str,
     assert [alert.episode for alert in alerts] == list(range(1, len(alerts) + 1))
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(), MEASURES, st.sampled_from(["", "reopen_step: 1,"]))
 def test_late_or_not_what_an_alert_measured_is_true(history: list[Record], measure: str, step: str) -> None:
     stage = AlertStage(rules(measure, 30, step), GAP)
@@ -175,7 +175,7 @@ def test_late_or_not_what_an_alert_measured_is_true(history: list[Record], measu
             assert crossed <= any(person == key for _, key in stage._memory.scope("default").episodes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories(), st.data())
 def test_repeated_deliveries_raise_the_same_alerts(history: list[Record], data: st.DataObject) -> None:
     once, twice = AlertStage(SHIPPED, GAP), AlertStage(SHIPPED, GAP)
@@ -188,7 +188,7 @@ def test_repeated_deliveries_raise_the_same_alerts(history: list[Record], data: 
     assert twice.report() == once.report()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories(), st.integers(1, 7), st.data())
 def test_state_is_a_fold_over_the_journal_at_any_cut(history: list[Record], batch: int, data: st.DataObject) -> None:
     live = AlertStage(SHIPPED, GAP)
@@ -218,7 +218,7 @@ def test_state_is_a_fold_over_the_journal_at_any_cut(history: list[Record], batc
     assert restored.report() == live.report()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories(), st.integers(1, 9))
 def test_batches_change_nothing(history: list[Record], batch: int) -> None:
     one, many = AlertStage(SHIPPED, GAP), AlertStage(SHIPPED, GAP)
