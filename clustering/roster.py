@@ -71,7 +71,7 @@ class Roster:
     def __init__(self, model_id: str, dim: int, gap: timedelta = VISIT_GAP, index: VectorIndex | None = None) -> None:
         self.model_id = model_id
         self.gap = gap
-        self.index: VectorIndex = index or FaissIndex(dim)
+        self.index: VectorIndex = FaissIndex(dim) if index is None else index  # a blank one is falsy
         self.identities: dict[int, Identity] = {}
         self.seen: dict[str, int] = {}
         """Every face counted so far, with its identity's number."""

@@ -59,6 +59,10 @@ def load(content: bytes, blank: Roster) -> Roster:
             message = "the roster's snapshot holds another number of templates than it says"
             raise Corrupt(message)
         roster.seen = dict(described["seen"])
+        numbers = range(1, len(described["identities"]) + 1)
+        if list(roster.identities) != list(numbers) or not set(roster.seen.values()) <= set(numbers):
+            message = "the roster's snapshot names identities that it does not hold"
+            raise Corrupt(message)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         message = f"the roster's snapshot is damaged ({type(error).__name__})"
         raise Corrupt(message) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from deploy.settings import Settings
 from deploy.wiring import JOURNALS, TimedOutbox, build_pipeline
-from ingest.errors import AtmwatchError
+from ingest.claim_check import fetch
+from ingest.errors import AtmwatchError, BadRecord
 from ingest.folder import plan
 from ingest.jsonl_bus import JsonlOutbox
 from ingest.records import AtmEvent, Position
@@ -102,14 +104,15 @@ def resident_mb() -> float:
 
 
 def load_events(folder: Path) -> list[AtmEvent]:
-    """The events of a folder of pictures, each with its picture in memory."""
+    """The events of a folder of pictures, each with its picture in memory; without those that can't be read."""
     inputs = plan(folder)
-    events = [event for entry in inputs.entries if isinstance(event := inputs.event(entry), AtmEvent)]
-    return [
-        event.model_copy(update={"image": (inputs.root / path).read_bytes(), "image_uri": None})
-        for event in events
-        if event.image_uri is not None and (path := event.image_uri.removeprefix("file://"))
-    ]
+    events = []
+    for entry in inputs.entries:
+        event = inputs.event(entry)
+        if isinstance(event, AtmEvent):
+            with suppress(BadRecord):
+                events.append(event.model_copy(update={"image": fetch(event), "image_uri": None}))
+    return events
 
 
 def bench_pipeline(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from clustering.decide import Policy
 from embedder.cards import WEIGHTS
@@ -53,6 +53,9 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         message = f"settings (ATMWATCH_… or options): {faults}"
+        raise UsageError(message) from error
+    except SettingsError as error:  # a nested setting that is no JSON
+        message = f"settings (ATMWATCH_…): {error}"
         raise UsageError(message) from error
 
 

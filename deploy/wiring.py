@@ -102,9 +102,9 @@ class TimedOutbox:
         self._outbox = outbox
         self.seconds = 0.0
 
-    def commit(self, outputs: Sequence[Record], position: Position) -> None:
+    def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
         start = perf_counter()
-        self._outbox.commit(outputs, position)
+        self._outbox.commit(outputs, *upto)
         self.seconds += perf_counter() - start
 
     def committed(self) -> Position | None:

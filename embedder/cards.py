@@ -10,12 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints,
 from ingest.errors import UsageError
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Point = tuple[float, float]
+Side = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+EyeWeight = Annotated[float, Field(gt=0)]
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the shipped models are: one folder each."""
 
 
 class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     title: str
@@ -39,7 +43,7 @@ class DetectorCard(_Card):
 class Calibration(BaseModel):
     """Cosine to log-likelihood ratio that two templates are one person's: ``slope * cosine + intercept``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slope: Annotated[float, Field(gt=0)]
     intercept: float
@@ -54,7 +58,7 @@ class Linking(BaseModel):
     ``best_of`` best cosines, plus ``growth`` for what a mean of several loses.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     threshold: float
     background: Annotated[float, Field(ge=0, le=1)]
@@ -75,12 +79,12 @@ class ModelCard(_Card):
     kind: Literal["template"]
     model_id: str
     input_name: str
-    input_size: tuple[int, int]
+    input_size: tuple[Side, Side]
     channels: Literal["RGB", "BGR"]
     mean: float
     std: Annotated[float, Field(gt=0)]
-    template: tuple[tuple[float, float], ...]
-    landmark_weights: tuple[float, float, float, float, float]
+    template: tuple[Point, Point, Point, Point, Point]
+    landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight]
     dim: Annotated[int, Field(gt=0)]
     thresholds: dict[str, float]
     calibration: Calibration
@@ -124,6 +128,6 @@ def _validated(kind: type[CardT], folder: Path) -> CardT:
         return kind.model_validate_json(_read(folder))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
         message = f"{folder / 'card.json'}: {place}: {first['msg']}"
         raise UsageError(message) from error

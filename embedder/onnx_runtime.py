@@ -7,8 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from ingest.errors import Corrupt, UsageError
+
+_REFUSALS = (
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
+"""What the runtime raises over content that is no model, or one that it does not know how to run."""
 
 
 def open_session(path: Path, sha256: str, dimensions: Mapping[str, int], threads: int = 1) -> ort.InferenceSession:
@@ -18,7 +29,8 @@ def open_session(path: Path, sha256: str, dimensions: Mapping[str, int], threads
     grows without bound.  One thread by default: pictures, not operators, are what runs in parallel.  A session
     may be run from several threads at once.
 
-    Raises ``UsageError`` when the file is missing and ``Corrupt`` when it is not the one the card describes.
+    Raises ``UsageError`` when the file is missing and ``Corrupt`` when it is not the one the card describes, or not a
+    model that the runtime can run.
     """
     try:
         content = path.read_bytes()
@@ -37,4 +49,8 @@ def open_session(path: Path, sha256: str, dimensions: Mapping[str, int], threads
     options.log_severity_level = 3
     for name, size in dimensions.items():
         options.add_free_dimension_override_by_name(name, size)
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except _REFUSALS as error:
+        message = f"model file {path} can't be run: {error}"
+        raise Corrupt(message) from error

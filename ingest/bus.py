@@ -31,8 +31,12 @@ class Source(Protocol):
 class Outbox(Protocol):
     """Where outputs and the input position that they cover become durable, together or not at all."""
 
-    def commit(self, outputs: Sequence[Record], position: Position) -> None:
-        """Make ``outputs`` and ``position`` durable as one; after a crash either all or none of it is there."""
+    def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
+        """Make ``outputs`` durable together with the inputs that they cover: ``upto``, the last of each partition.
+
+        After a crash either all of it is there or none.  An outbox of a single journal takes inputs of one
+        partition only, and raises ``ValueError`` for others before anything is written.
+        """
         ...
 
     def committed(self) -> Position | None:

@@ -6,6 +6,7 @@
     ├── UsageError      the caller asked for something that can't be: exit code 2, nothing was touched
     ├── BadRecord       one record can't be used: reject it under its code, and go on with the next
     ├── Unavailable     something outside is not there now: pause, try again after ``retry_after``
+    ├── Superseded      another process took over this one's work: forget all, and ask for work anew
     └── Corrupt         our own stored state can't be trusted: stop, or restore from the journal
 
 Anything else that escapes is a defect, and ends the process: there is no catch-all, and recovery from the
@@ -45,6 +46,10 @@ class Unavailable(AtmwatchError):
         super().__init__(f"{what} is unavailable; trying again in {retry_after:g} s")
         self.what = what
         self.retry_after = retry_after
+
+
+class Superseded(AtmwatchError):
+    """Another process owns the partition now.  Nothing of this one's since its last commit has happened."""
 
 
 class Corrupt(AtmwatchError):

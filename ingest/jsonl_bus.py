@@ -81,12 +81,13 @@ class JsonlOutbox:
             self._cut_off_uncommitted() if found else self._begin()
             self._opened = opened.pop_all()
 
-    def commit(self, outputs: Sequence[Record], position: Position) -> None:
-        """Append ``outputs`` and ``position`` as one batch.
+    def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
+        """Append ``outputs`` and the one position ``upto`` as one batch.
 
-        Raises ``ValueError`` before anything is written when ``position`` does not lie behind the last one, and
+        Raises ``ValueError`` before anything is written when the position does not lie behind the last one, and
         ``OSError`` when the disk refuses, after which this outbox must be closed.
         """
+        (position,) = upto
         if not self._whole:
             message = "an earlier commit failed, or the outbox is closed; open the folder anew"
             raise ValueError(message)

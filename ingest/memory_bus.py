@@ -66,7 +66,8 @@ class MemoryOutbox:
     def __init__(self) -> None:
         self._commits: list[tuple[Position, tuple[Record, ...]]] = []
 
-    def commit(self, outputs: Sequence[Record], position: Position) -> None:
+    def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
+        (position,) = upto
         self._commits.append((position, tuple(outputs)))
 
     def committed(self) -> Position | None:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     CAPTURED_AT_NAIVE = "captured_at_naive", "The time has no zone; add one, or give --timezone."
     CAPTURED_AT_IN_FUTURE = "captured_at_in_future", "The time lies in the future; check the terminal's clock."
     RAW_CARD_NUMBER = "raw_card_number", "A field or file name holds a card number; send a token instead."
+    UNKNOWN_SCOPE = "unknown_scope", "The event names a scope that is not configured."
     CASH_SLOT_CAMERA = "cash_slot_camera", "The camera looks at the cash slot, not at a person."
     MODEL_MISMATCH = "model_mismatch", "The template comes from another model than this roster's."
 

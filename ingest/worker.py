@@ -76,7 +76,8 @@ class Worker:
         on_batch: Callable[[Progress], None] | None = None,
     ) -> None:
         self._stage = stage
-        self._stateful = _named_apart(stateful_in(stage))
+        # An outbox may have to remember something too: where the journal's tail begins.
+        self._stateful = _named_apart([*stateful_in(stage), *([outbox] if isinstance(outbox, Stateful) else [])])
         self._source = source
         self._outbox = outbox
         self._snapshots = snapshots
@@ -125,24 +126,28 @@ class Worker:
                     break
                 batch = self._persist(lambda: self._source.poll(self._pace.batch), stop)
                 if batch:
-                    self._do(batch, stop)
+                    self.step(batch, stop)
                 elif not (until_exhausted and self._source.exhausted):
                     stop.wait(self._pace.idle_s)
-            self._save()
+            self.save()
         return self.events
 
-    def _do(self, batch: list[Delivery], stop: Event) -> None:
+    def step(self, batch: list[Delivery], stop: Event) -> None:
+        """Process and commit one batch, for a caller that polls itself; ``recover`` comes before the first.
+
+        Does nothing when told to stop while something is ``Unavailable``.  What the commit raises ends the worker.
+        """
         deliveries = self._persist(lambda: self._stage.process(batch), stop)
         if deliveries is None:
             return
         outputs = tuple(delivery.record for delivery in deliveries)
-        position = batch[-1].position
-        self._outbox.commit(outputs, position)
-        self._last = position
+        upto = {delivery.position.partition: delivery.position for delivery in batch}
+        self._outbox.commit(outputs, *upto.values())
+        self._last = position = batch[-1].position
         self._unsaved += 1
         self.events += len(batch)
         if self._unsaved >= self._pace.snapshot_every:
-            self._save()
+            self.save()
         if self._on_batch:
             self._on_batch(Progress(position, len(batch), outputs, self.events, self.retries))
 
@@ -159,7 +164,8 @@ class Worker:
                 doubled *= 2
         return None
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Take a snapshot, if anything was committed since the last one."""
         if self._snapshots and self._stateful and self._last and self._unsaved:
             self._snapshots.save(Snapshot(self._last, {s.name: s.snapshot() for s in self._stateful}))
         self._unsaved = 0

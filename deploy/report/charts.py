@@ -28,6 +28,7 @@ MAX_TICKS = 9
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
+YEAR = timedelta(days=365)
 STEPS = tuple(
     timedelta(minutes=m)
     for m in (
@@ -49,6 +50,8 @@ STEPS = tuple(
         43200,
         129600,
         525600,
+        1051200,
+        2628000,
         5256000,
         52560000,
     )
@@ -212,7 +215,8 @@ def _ticks(low: datetime, high: datetime, clock: WallClock) -> list[tuple[dateti
     last_day = local.date()
     while at < high and len(ticks) <= MAX_TICKS:
         new_day = at.date() != last_day or not ticks
-        ticks.append((at, f"{at:%d %b}" if days else f"{at:%d %b %H:%M}" if new_day else f"{at:%H:%M}"))
+        date = f"{at:%b %Y}" if step >= YEAR else f"{at:%d %b}"
+        ticks.append((at, date if days else f"{at:%d %b %H:%M}" if new_day else f"{at:%H:%M}"))
         last_day = at.date()
         at += step
     return ticks

@@ -7,7 +7,6 @@ import os
 import resource
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 

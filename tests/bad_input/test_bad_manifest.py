@@ -43,7 +43,7 @@ ROWS: list[tuple[str, dict[str, object], Reason | None, str]] = [
     ("a card number as session", row(6, session_id=CARD), Reason.RAW_CARD_NUMBER, "session_id"),
     ("a card number as event", row(6, event_id=f"evt_{CARD}"), Reason.RAW_CARD_NUMBER, "event_id"),
     ("a card number in a column of the bank's own", row(6, x_memo=CARD), Reason.RAW_CARD_NUMBER, "x_memo"),
-    ("a token", row(7, path="alice_2.jpg", card_token="tok_7f3a", amount="250.00", currency="eur"), None, ""),
+    ("a token", row(7, path="alice_2.jpg", card_token="tok_7f3a", amount="250.00", currency="eur"), None, ""),  # noqa: S106
     ("out of the folder", row(8, path="../alice.jpg"), Reason.OUTSIDE_ROOT, "leaves the manifest's folder"),
     ("an absolute path", row(8, path="/etc/passwd"), Reason.OUTSIDE_ROOT, "leaves the manifest's folder"),
     ("no such file", row(8, path="nowhere.jpg"), Reason.UNREADABLE, "can't be read"),

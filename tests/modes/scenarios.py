@@ -38,7 +38,7 @@ LOOKS: Mapping[str, Callable[[], Image.Image]] = MappingProxyType(
         "bob masked": lambda: masked(BOB, "n95", 400),
         "carol": lambda: portrait(CAROL),
         "carol masked": lambda: masked(CAROL, "black"),
-        "nobody": lambda: nobody(),
+        "nobody": nobody,
     }
 )
 

@@ -1,0 +1,139 @@
+"""Outputs and input offsets in one Kafka transaction (KIP-98, KIP-447), and the journal that they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from ingest.codec import encode
+from ingest.errors import AtmwatchError, Corrupt
+from ingest.kafka_bus.client import connection, meaning, translated
+from ingest.kafka_bus.config import KafkaConfig
+from ingest.kafka_bus.journal import Journal
+from ingest.kafka_bus.member import Member, Place
+from ingest.records import Position, Record
+
+SEND_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a record goes; ``partition`` None leaves it to the key."""
+
+    topic: str
+    partition: int | None = None
+
+
+Routes = Callable[[Record], Route | None]
+"""Where a role's outputs go; None for records that end here."""
+
+
+class KafkaOutbox:
+    """Commits what a worker made out of what ``member`` read.
+
+    ``transactional_id`` names the work, not the process: whoever opens it again fences the one before, whose
+    unfinished transaction is aborted.  ``journal`` is what recovery reads (None for a role without a memory).
+    A commit that fails ends this outbox: it raises ``Superseded`` or ``Unavailable``, and nothing of the batch has
+    happened, or, when the answer was lost, all of it; the group's offset tells the next one which.
+    """
+
+    name = "outbox"
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        transactional_id: str,
+        member: Member,
+        routes: Routes,
+        *,
+        inputs: Place | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._member = member
+        self._routes = routes
+        self._inputs = inputs
+        self._journal = journal
+        with translated():
+            self._producer = KafkaProducer(
+                **connection(config),
+                client_id=transactional_id,
+                transactional_id=transactional_id,
+                transaction_timeout_ms=round(config.transaction_timeout_s * 1000),
+                acks="all",
+                linger_ms=0,
+                batch_size=256 * 1024,
+                max_request_size=config.max_message_bytes,
+                max_block_ms=round(config.request_timeout_s * 1000),
+            )
+            self._producer.init_transactions()
+
+    def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
+        offsets = {
+            TopicPartition(place.topic, place.partition): OffsetAndMetadata(position.offset + 1, "", -1)
+            for position in upto
+            for place in (Place.named(position.partition),)
+        }
+        try:
+            self._producer.begin_transaction()
+            sent = []
+            for record in outputs:
+                route = self._routes(record)
+                if route is not None:
+                    message = encode(record)
+                    sent.append(
+                        self._producer.send(
+                            route.topic,
+                            value=message.value,
+                            key=message.key,
+                            headers=list(message.headers),
+                            partition=route.partition,
+                        )
+                    )
+            self._producer.send_offsets_to_transaction(offsets, self._member.metadata)
+            self._producer.commit_transaction()
+            if self._journal is not None:
+                for future in sent:
+                    metadata = future.get(timeout=SEND_TIMEOUT_S)
+                    self._journal.wrote(Place(metadata.topic, metadata.partition), metadata.offset)
+        except KafkaError as error:
+            raise self._failed(error) from error
+
+    def committed(self) -> Position | None:
+        if self._inputs is None:
+            return None
+        following = self._member.committed(self._inputs)
+        return Position(partition=self._inputs.name, offset=following - 1) if following else None
+
+    def journal(self, after: Position | None = None) -> Iterator[Record]:
+        if self._journal is None:
+            return iter(())
+        return self._journal.read(after, self.committed())
+
+    def apply(self, record: Record) -> None:
+        """Nothing: what this remembers is where the journal's tail begins."""
+
+    def snapshot(self) -> bytes:
+        return json.dumps(self._journal.marks if self._journal else {}).encode()
+
+    def restore(self, content: bytes) -> None:
+        try:
+            marks = {str(name): int(offset) for name, offset in json.loads(content).items()}
+        except (ValueError, AttributeError) as error:
+            message = "the outbox's snapshot is damaged"
+            raise Corrupt(message) from error
+        if self._journal is not None:
+            self._journal.marks = marks
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+
+    def _failed(self, error: KafkaError) -> AtmwatchError:
+        with suppress(KafkaError):  # else whoever opens the transactional id next aborts it, or its timeout
+            self._producer.abort_transaction()
+        return meaning(error)

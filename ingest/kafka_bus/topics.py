@@ -1,0 +1,93 @@
+"""The topics as they should be and as they are: creation, and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingest.errors import UsageError
+from ingest.kafka_bus.client import connection, translated
+from ingest.kafka_bus.config import ALERTS, FACES, SIGHTINGS, KafkaConfig
+
+PER_SCOPE = (FACES, SIGHTINGS, ALERTS)
+
+
+class TopicSpec(BaseModel):
+    """One topic: ``partitions`` (at least one per scope where it is divided by scope), copies, and its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    partitions: Annotated[int, Field(ge=1)]
+    replication_factor: Annotated[int, Field(ge=1)] = 1
+    config: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """What was found or done about one topic; ``drift`` lists how it differs from its specification."""
+
+    name: str
+    created: bool
+    drift: tuple[str, ...] = ()
+
+
+class Admin:
+    """The cluster's administration.  Close it after use."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        with translated():
+            self._client = KafkaAdminClient(**connection(config), client_id=f"{config.group}-admin")
+
+    def close(self) -> None:
+        self._client.close()
+
+    def partitions(self) -> dict[str, int]:
+        """How many partitions each topic of the cluster has."""
+        with translated():
+            described: list[dict[str, Any]] = self._client.describe_topics()
+        return {topic["name"]: len(topic["partitions"]) for topic in described if not topic.get("error_code")}
+
+    def ensure(self, specs: list[TopicSpec]) -> list[TopicState]:
+        """Create what is missing; report, and leave alone, what differs."""
+        states = []
+        for spec in specs:
+            known = self.partitions()
+            if spec.name in known:
+                states.append(TopicState(spec.name, created=False, drift=self._drift(spec, known[spec.name])))
+                continue
+            topic = NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=dict(spec.config))
+            with translated(), suppress(TopicAlreadyExistsError):  # somebody else was as quick
+                self._client.create_topics([topic])
+            states.append(TopicState(spec.name, created=True))
+        return states
+
+    def _drift(self, spec: TopicSpec, partitions: int) -> tuple[str, ...]:
+        found = []
+        if partitions != spec.partitions:
+            found.append(f"{partitions} partitions instead of {spec.partitions}")
+        return tuple(found)
+
+
+def check_topics(config: KafkaConfig, names: tuple[str, ...]) -> None:
+    """Raise ``UsageError`` when a topic is missing, or has fewer partitions than there are scopes."""
+    admin = Admin(config)
+    try:
+        known = admin.partitions()
+    finally:
+        admin.close()
+    wrong = [f"{name} is missing" for name in names if name not in known]
+    wrong += [
+        f"{name} has {known[name]} partitions for {len(config.scopes)} scopes"
+        for name in names
+        if name in PER_SCOPE and name in known and known[name] < len(config.scopes)
+    ]
+    if wrong:
+        message = f"topics are not as they should be: {'; '.join(wrong)}; run `atmwatch topics create`"
+        raise UsageError(message)

@@ -1,0 +1,117 @@
+"""What is FAISS's own: room that grows, rows written in place, and blank rows that must never be found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from templates import people
+
+from clustering.index import GROWTH, FaissIndex, NumpyIndex, VectorIndex
+
+INDEXES = pytest.mark.parametrize("make", [FaissIndex, NumpyIndex])
+Make = Callable[[int], VectorIndex]
+
+
+def vectors(count: int, dim: int = 4, seed: int = 0) -> np.ndarray:
+    return people(count, dim, seed).astype(np.float32)
+
+
+@INDEXES
+def test_an_empty_index_finds_nothing(make: Make) -> None:
+    index = make(4)
+    assert len(index) == 0
+    scores, rows = index.search(vectors(2), 3)
+    assert (rows == -1).all()
+    assert np.isneginf(scores).all()
+    assert rows.shape == scores.shape == (2, 3)
+    assert index.get(np.zeros(0, np.int64)).shape == (0, 4)
+    index.put(np.zeros(0, np.int64), np.zeros((0, 4), np.float32))
+    assert len(index) == 0
+
+
+@INDEXES
+def test_no_query_has_no_answer(make: Make) -> None:
+    index = make(4)
+    index.put(np.arange(3), vectors(3))
+    scores, rows = index.search(np.zeros((0, 4), np.float32), 2)
+    assert rows.shape == scores.shape == (0, 2)
+
+
+@INDEXES
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (3, 5), (12,)])
+def test_vectors_that_do_not_fit_their_rows_are_refused(make: Make, shape: tuple[int, ...]) -> None:
+    index = make(4)
+    with pytest.raises(ValueError, match=r"3 rows need vectors of shape \(3, 4\)"):
+        index.put(np.arange(3), np.zeros(shape, np.float32))
+    assert len(index) == 0
+
+
+@INDEXES
+def test_what_is_found_is_the_best_first_with_its_inner_product(make: Make) -> None:
+    index, known = make(4), vectors(50)
+    index.put(np.arange(50), known)
+    queries = vectors(7, seed=1)
+    scores, rows = index.search(queries, 5)
+    assert scores.dtype == np.float32
+    assert rows.dtype == np.int64
+    exact = queries @ known.T
+    np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :5], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(exact, rows, axis=1), scores, atol=1e-6)
+
+
+@INDEXES
+def test_opposite_vectors_are_found_before_blank_rows(make: Make) -> None:
+    """A blank row's score is 0, above that of every template that points away."""
+    index, query = make(2), np.array([[1, 0]], np.float32)
+    index.put(np.array([5, 9]), np.array([[-1, 0], [-0.6, 0.8]], np.float32))
+    scores, rows = index.search(query, 4)
+    assert rows.tolist() == [[9, 5, -1, -1]]
+    np.testing.assert_allclose(scores, [[-0.6, -1, -np.inf, -np.inf]])
+
+
+@INDEXES
+def test_a_row_is_replaced_in_place_and_forgotten(make: Make) -> None:
+    index, old, new = make(4), vectors(3), vectors(1, seed=9)
+    index.put(np.arange(3), old)
+    index.put(np.array([1]), new)
+    np.testing.assert_array_equal(index.get(np.array([0, 1, 2])), [old[0], new[0], old[2]])
+    assert index.search(new, 1)[1].tolist() == [[1]]
+    index.clear(np.array([1]))
+    assert not index.get(np.array([1])).any()
+    assert 1 not in index.search(new, 3)[1]
+    index.put(np.array([1]), old[1:2])
+    assert index.search(old[1:2], 1)[1].tolist() == [[1]]
+
+
+@INDEXES
+def test_what_is_given_out_is_a_copy(make: Make) -> None:
+    index, known = make(4), vectors(2)
+    index.put(np.arange(2), known)
+    index.get(np.arange(2))[:] = 7
+    known_before = known.copy()
+    known[:] = 3
+    np.testing.assert_array_equal(index.get(np.arange(2)), known_before)
+
+
+@INDEXES
+def test_everything_stays_where_it_is_when_room_is_made(make: Make) -> None:
+    index, known = make(4), vectors(2 * GROWTH)
+    for start in range(0, len(known), 700):
+        rows = np.arange(start, min(start + 700, len(known)))
+        index.put(rows, known[rows])
+    assert len(index) >= len(known)
+    np.testing.assert_array_equal(index.get(np.arange(len(known))), known)
+    probes = np.array([0, 1, GROWTH - 1, GROWTH, GROWTH + 1, 2 * GROWTH - 1])
+    scores, rows = index.search(known[probes], 1)
+    np.testing.assert_allclose(scores, 1, atol=1e-6)
+    np.testing.assert_allclose(known[rows[:, 0]], known[probes], atol=1e-3)
+
+
+@INDEXES
+def test_all_can_be_forgotten(make: Make) -> None:
+    index = make(4)
+    index.put(np.arange(5), vectors(5))
+    index.clear(np.arange(5))
+    assert (index.search(vectors(1), 2)[1] == -1).all()
