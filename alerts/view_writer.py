@@ -15,7 +15,7 @@ from ingest.records import Position
 from ingest.stage import Delivery
 
 
-class Journal(Source, Protocol):
+class Feed(Source, Protocol):
     """One partition of the journal, which can be read again from anywhere.
 
     ``partition`` names it in positions (of the topics' partitions, ``atm.sightings-0``, say).  Offsets rise from
@@ -52,23 +52,23 @@ class Written:
 
 
 class ViewWriter:
-    """Folds ``journals`` into ``store``, each from where the view stands.
+    """Folds ``feeds`` into ``store``, each from where the view stands.
 
     A view that is not there, or can't be read, is built in a draft that readers see once it has come to the end
     of the journals.  One that has gone back in time (a restored dump, a replica that was behind) is gone on
-    with from where it is.  Owned by one thread; the caller closes the journals.
+    with from where it is.  Owned by one thread; the caller closes the feeds.
     """
 
     def __init__(
         self,
         store: ViewStore,
-        journals: Sequence[Journal],
+        feeds: Sequence[Feed],
         projection: Projection,
         options: WriterOptions | None = None,
         on_written: Callable[[Written], None] | None = None,
     ) -> None:
         self._store = store
-        self._journals = tuple(journals)
+        self._feeds = tuple(feeds)
         self._projection = projection
         self._options = options or WriterOptions()
         self._on_written = on_written
@@ -85,13 +85,13 @@ class ViewWriter:
         """
         stop = stop or Event()
         draft = self._store.draft()
-        for journal in self._journals:
-            self._seek(journal, None)
+        for feed in self._feeds:
+            self._seek(feed, None)
             while True:
                 if stop.is_set():
                     return False
-                if not self._advance(journal, draft, rebuilding=True):
-                    if journal.lag() == 0:
+                if not self._advance(feed, draft, rebuilding=True):
+                    if feed.lag() == 0:
                         break
                     stop.wait(self._options.idle_s)
         draft.publish()
@@ -107,7 +107,7 @@ class ViewWriter:
         try:
             if not self._settled and not self._settle(stop):
                 return 0
-            moved = sum(self._advance(journal, self._store, rebuilding=False) for journal in self._journals)
+            moved = sum(self._advance(feed, self._store, rebuilding=False) for feed in self._feeds)
             if not moved:  # a view that was flushed must not wait for the next record
                 self._check()
         except Corrupt:
@@ -136,21 +136,21 @@ class ViewWriter:
                 continue
             doubled = 1.0
             if not moved:
-                if until_caught_up and all(journal.lag() == 0 for journal in self._journals):
+                if until_caught_up and all(feed.lag() == 0 for feed in self._feeds):
                     return
                 stop.wait(self._options.idle_s)
 
     def _settle(self, stop: Event | None) -> bool:
         if self._broken or not self._store.published():
             return self.rebuild(stop)
-        for journal in self._journals:
-            self._seek(journal, self._store.position(journal.partition))
+        for feed in self._feeds:
+            self._seek(feed, self._store.position(feed.partition))
         self._settled = True
         return True
 
-    def _seek(self, journal: Journal, after: int | None) -> None:
-        journal.seek(None if after is None else Position(partition=journal.partition, offset=after))
-        self._after[journal.partition] = after
+    def _seek(self, feed: Feed, after: int | None) -> None:
+        feed.seek(None if after is None else Position(partition=feed.partition, offset=after))
+        self._after[feed.partition] = after
 
     def _check(self) -> None:
         gone = not self._store.published()
@@ -158,12 +158,12 @@ class ViewWriter:
             message = "the view is not where its writer left it"
             raise ViewLost(message)
 
-    def _advance(self, journal: Journal, target: Draft | ViewStore, *, rebuilding: bool) -> int:
-        batch = journal.poll(self._options.batch)
+    def _advance(self, feed: Feed, target: Draft | ViewStore, *, rebuilding: bool) -> int:
+        batch = feed.poll(self._options.batch)
         if batch:
-            self._apply(journal.partition, batch, target)
+            self._apply(feed.partition, batch, target)
             if self._on_written:
-                self._on_written(Written(journal.partition, len(batch), journal.lag(), rebuilding))
+                self._on_written(Written(feed.partition, len(batch), feed.lag(), rebuilding))
         return len(batch)
 
     def _apply(self, partition: str, batch: list[Delivery], target: Draft | ViewStore) -> None:

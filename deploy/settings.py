@@ -12,6 +12,7 @@ from clustering.decide import Policy
 from embedder.cards import WEIGHTS
 from embedder.quality import GateOptions
 from ingest.errors import UsageError
+from ingest.kafka_bus.config import KafkaConfig
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
 
 
@@ -35,6 +36,10 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(gt=0)] = DEFAULT_LIMITS.max_pixels
     min_eye_distance: Annotated[float, Field(ge=0)] = GateOptions().eye_distance
     policy: Policy = Policy()
+    kafka: KafkaConfig = KafkaConfig()
+    stream_batch: Annotated[int, Field(ge=1, le=10_000)] = 256
+    snapshot_every: Annotated[int, Field(ge=1)] = 200
+    state_dir: Path = Path("state")
 
     @property
     def limits(self) -> ImageLimits:

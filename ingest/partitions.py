@@ -60,8 +60,8 @@ class Division:
                     if name in held:
                         held.pop(name)[1]()
                 for name in turn.gained:
-                    worker, close = held[name] = self.open_worker(name)
-                    recovery = worker.recover()
+                    held[name] = self.open_worker(name)
+                    recovery = held[name][0].recover()
                     self.membership.start(name, recovery.committed.offset if recovery.committed else None)
                 for name, batch in turn.records.items():
                     if name in held and name not in turn.gained:

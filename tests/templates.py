@@ -53,6 +53,7 @@ def face(
         event=AtmEvent(
             event_id=str(name),
             atm_id=event.pop("atm", "a1"),
+            card_token=event.pop("card", None),
             captured_at=NOON + timedelta(minutes=minutes),
             atm_location=place and GeoPoint(lat=place[0], lon=place[1]),
             **event,

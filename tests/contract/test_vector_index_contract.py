@@ -1,4 +1,4 @@
-"""FAISS answers what plain arithmetic answers, after any sequence of writes: scores within a tolerance, ties unordered."""
+"""FAISS answers what plain arithmetic answers, after any writes: scores within a tolerance, ties unordered."""
 
 from __future__ import annotations
 

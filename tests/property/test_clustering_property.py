@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -74,7 +75,7 @@ def sent(records: Sequence[Record]) -> list[Delivery]:
 def run(stage: ClusterStage, deliveries: Sequence[Delivery], cuts: Sequence[int] = ()) -> list[Record]:
     """What comes of ``deliveries`` in batches that end at ``cuts``."""
     ends = [0, *sorted(cut for cut in set(cuts) if 0 < cut < len(deliveries)), len(deliveries)]
-    batches = [deliveries[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    batches = [deliveries[a:b] for a, b in pairwise(ends)]
     return [delivery.record for batch in batches for delivery in stage.process(batch)]
 
 

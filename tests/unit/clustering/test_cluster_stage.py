@@ -35,7 +35,7 @@ def through(found: ClusterStage, *records: Record) -> list[Record]:
 
 def test_faces_become_sightings_of_unknown_people() -> None:
     first, second, third = (
-        face("e1", BASE[0], card_token="t"),
+        face("e1", BASE[0], card="t"),
         face("e2", BASE[1], minutes=1),
         face("e3", 0.9 * BASE[0] + 0.3 * BASE[2], minutes=60),
     )

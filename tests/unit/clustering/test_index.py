@@ -115,3 +115,14 @@ def test_all_can_be_forgotten(make: Make) -> None:
     index.put(np.arange(5), vectors(5))
     index.clear(np.arange(5))
     assert (index.search(vectors(1), 2)[1] == -1).all()
+
+
+@INDEXES
+def test_more_can_be_asked_for_than_a_full_index_holds(make: Make) -> None:
+    index, known = make(4), vectors(GROWTH)
+    index.put(np.arange(GROWTH), known)
+    scores, rows = index.search(known[:2], GROWTH + 3)
+    assert rows.shape == scores.shape == (2, GROWTH + 3)
+    assert (rows[:, -3:] == -1).all()
+    assert np.isneginf(scores[:, -3:]).all()
+    assert (np.sort(rows[:, :-3]) == np.arange(GROWTH)).all()

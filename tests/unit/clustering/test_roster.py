@@ -60,10 +60,10 @@ def test_a_slot_that_is_taken_is_written_again() -> None:
 
 def test_usage_sums_up_in_the_order_of_founding() -> None:
     found = roster(
-        sighting(face("e1", BASE[0], minutes=60, card_token="c1")),
+        sighting(face("e1", BASE[0], minutes=60, card="c1")),
         sighting(face("e2", BASE[1], minutes=61), 2),
-        sighting(face("e3", BASE[0], minutes=0, atm="a2", card_token="c2"), slot=None),
-        sighting(face("e4", BASE[0], minutes=61, card_token="c1"), slot=None),
+        sighting(face("e3", BASE[0], minutes=0, atm="a2", card="c2"), slot=None),
+        sighting(face("e4", BASE[0], minutes=61, card="c1"), slot=None),
     )
     one, two = found.usages()
     assert one.model_dump(exclude={"schema_version"}) == {

@@ -28,7 +28,7 @@ def sample() -> Roster:
     """Three people, seven pictures, with and without place, session, card and amount."""
     vectors = people(7, DIM)
     found = blank()
-    event = {"card_token": "token", "amount": "100.50", "transaction_type": "withdrawal", "session_id": "s"}
+    event = {"card": "token", "amount": "100.50", "transaction_type": "withdrawal", "session_id": "s"}
     found.apply(sighting(face("e1", vectors[0], place=(59.9, 10.7)), 1))
     found.apply(sighting(face("e2", vectors[1], minutes=1, quality=0.123), 1, 1))
     found.apply(sighting(face("e3", vectors[2], minutes=2, **event), 2))

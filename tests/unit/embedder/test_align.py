@@ -39,7 +39,7 @@ def unlike(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_a_face_that_lies_like_the_template_is_cut_out_as_it_is() -> None:
     image = np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8)
-    found = aligned(image, TEMPLATE + (30, 40))
+    found = aligned(image, TEMPLATE + np.array([30, 40]))
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - image[40:152, 30:142]).max() <= 1
 

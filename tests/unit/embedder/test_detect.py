@@ -29,8 +29,9 @@ def apart(a: Face, b: Face) -> float:
     return float(np.abs(a.landmarks - b.landmarks).max()) / eye_distance(b)
 
 
-def cut(image: np.ndarray, face: Face, left: float, top: float, right: float, bottom: float) -> tuple[np.ndarray, Face]:
-    """The face's box without such shares of its sides, and the face as it lies in there."""
+def cut(image: np.ndarray, face: Face, *shares: float) -> tuple[np.ndarray, Face]:
+    """The face's box without such shares of it left, above, right and below; and the face as it lies in there."""
+    left, top, right, bottom = shares
     x, y, w, h = face.box
     x0, y0, x1, y1 = (int(v) for v in (x + left * w, y + top * h, x + (1 - right) * w, y + (1 - bottom) * h))
     away = np.array([x0, y0], np.float32)

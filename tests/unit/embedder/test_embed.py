@@ -120,9 +120,11 @@ class FixedDetector:
         self.asked: list[Face] = []
 
     def detect(self, image: np.ndarray) -> list[Face]:
+        assert image.ndim == 3
         return self.faces
 
     def refined(self, image: np.ndarray, face: Face) -> Face:
+        assert image.ndim == 3
         self.asked.append(face)
         return Face(face.box, face.landmarks + np.float32(1), face.score)
 

@@ -38,9 +38,17 @@ def stage(embedder: Embedder) -> Iterator[EmbedStage]:
     made.close()
 
 
-def event(name: str, image: bytes | None = None, **more: str) -> AtmEvent:
+def event(name: str, image: bytes | None = None, card: str | None = None, **more: str) -> AtmEvent:
     return AtmEvent.model_validate(
-        {"event_id": name, "atm_id": "a1", "captured_at": NOON, "image": image, "scope": "north", **more}
+        {
+            "event_id": name,
+            "atm_id": "a1",
+            "captured_at": NOON,
+            "image": image,
+            "scope": "north",
+            "card_token": card,
+            **more,
+        }
     )
 
 
@@ -54,7 +62,7 @@ def only(stage: EmbedStage, record: Record) -> Record:
 
 
 def test_an_event_becomes_an_embedding(stage: EmbedStage, embedder: Embedder, pictures: dict[str, bytes]) -> None:
-    given = event("e1", pictures["person_a_1"], session_id="s", card_token="t")
+    given = event("e1", pictures["person_a_1"], session_id="s", card="t")
     found = only(stage, given)
     assert isinstance(found, FaceEmbedding)
     assert found.face_id == "e1#0"
