@@ -16,6 +16,8 @@ from embedder.detect import Detector, Image
 from embedder.embed import Embedder
 from embedder.onnx_model import OnnxModel
 
+pytest_plugins = ["servers.plugin"]
+
 # A shared machine may be slow at any time, so no example has a deadline; in CI the same examples are drawn each time.
 settings.register_profile("atmwatch", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("atmwatch")

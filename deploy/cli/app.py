@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import bench, demo, evaluate, models, replay, rules, schema
+from deploy.cli import bench, demo, evaluate, models, replay, rules, run, schema, topics
 from deploy.cli.console import err
 from ingest.errors import AtmwatchError, UsageError
 
@@ -28,6 +28,8 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
+app.add_typer(topics.app, name="topics")
+run.register(app)
 schema.register(app)
 
 

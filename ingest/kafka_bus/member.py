@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
 from ingest.codec import DEFAULT_MESSAGE_LIMITS, Message, MessageLimits, decode
-from ingest.errors import BadRecord, Unavailable
+from ingest.errors import BadRecord, Superseded, Unavailable
 from ingest.kafka_bus.client import connection, translated
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.records import Position, Record, Rejection
@@ -24,6 +25,7 @@ from ingest.stage import Delivery
 
 STAGE = "ingest"
 FETCH_BYTES = 32 * 1024 * 1024
+SILENCE_S = 30.0
 
 
 class Change(Enum):
@@ -93,6 +95,7 @@ class Member:
     def __init__(self, config: KafkaConfig, role: str, topics: Sequence[str], max_records: int) -> None:
         self.config = config
         self._notes: SimpleQueue[tuple[Change, Place]] = SimpleQueue()
+        self._metadata: Any = None
         with translated():
             self._consumer = KafkaConsumer(
                 **connection(config),
@@ -115,6 +118,7 @@ class Member:
         """The next messages, at most ``max_records``; empty after ``timeout_s``."""
         with translated():
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
+            self._metadata = self._consumer.group_metadata()
         return [received for messages in found.values() for received in map(_received, messages)]
 
     def changes(self) -> list[tuple[Change, Place]]:
@@ -152,8 +156,14 @@ class Member:
 
     @property
     def metadata(self) -> Any:
-        """The group's generation and member id, by which the broker tells a stale member from a live one."""
-        return self._consumer.group_metadata()
+        """The group's generation and member id as they were at the last poll, by which the broker tells a stale member.
+
+        Raises ``Superseded`` for one that had no membership then: the broker would accept its offsets unchecked.
+        """
+        if self._metadata is None or self._metadata.generation_id < 0:
+            message = "this process is not a member of its group at the moment"
+            raise Superseded(message)
+        return self._metadata
 
     def close(self) -> None:
         """Leave the group."""
@@ -217,7 +227,7 @@ class PartitionReader:
                 group_id=None,
                 enable_auto_commit=False,
                 isolation_level="read_committed",
-                auto_offset_reset="earliest",
+                auto_offset_reset="none",  # "earliest" would silently begin anew where the journal has a hole
                 allow_auto_create_topics=False,
                 max_poll_records=2000,
                 max_partition_fetch_bytes=8 * 1024 * 1024,
@@ -242,19 +252,16 @@ class PartitionReader:
         tp = _tp(self._place)
         with translated():
             self._consumer.seek(tp, start)
-        silent = 0
-        while True:
+        silent_since = monotonic()
+        while self._consumer.position(tp) < end:  # runs over aborted and control records by itself
             with translated():
-                found = self._consumer.poll(timeout_ms=500)
+                found = self._consumer.poll(timeout_ms=200, max_records=2000)
             for message in found.get(tp, []):
-                if message.offset >= end:
-                    return
-                yield _received(message)
-            with translated():
-                if self._consumer.position(tp) >= end:
-                    return
-            silent = 0 if found else silent + 1
-            if silent > 60:
+                if message.offset < end:
+                    yield _received(message)
+            if found:
+                silent_since = monotonic()
+            elif monotonic() - silent_since > SILENCE_S:
                 what = f"the journal {self._place.name}"
                 raise Unavailable(what)
 

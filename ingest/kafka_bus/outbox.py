@@ -12,14 +12,13 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ingest.codec import encode
-from ingest.errors import AtmwatchError, Corrupt
+from ingest.deadline import Deadline
+from ingest.errors import AtmwatchError, Corrupt, Unavailable
 from ingest.kafka_bus.client import connection, meaning, translated
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.kafka_bus.journal import Journal
 from ingest.kafka_bus.member import Member, Place
 from ingest.records import Position, Record
-
-SEND_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,7 @@ class KafkaOutbox:
         self._routes = routes
         self._inputs = inputs
         self._journal = journal
+        self._deadline = Deadline(config.transaction_timeout_s, at_a_time=2)
         with translated():
             self._producer = KafkaProducer(
                 **connection(config),
@@ -70,6 +70,8 @@ class KafkaOutbox:
                 batch_size=256 * 1024,
                 max_request_size=config.max_message_bytes,
                 max_block_ms=round(config.request_timeout_s * 1000),
+                delivery_timeout_ms=round(config.request_timeout_s * 2000),
+                retry_backoff_ms=10,  # slept between transactions while the broker still writes markers
             )
             self._producer.init_transactions()
 
@@ -79,30 +81,47 @@ class KafkaOutbox:
             for position in upto
             for place in (Place.named(position.partition),)
         }
+        # The client's own calls have no time limit, and some never return once the coordinator was away.
         try:
-            self._producer.begin_transaction()
-            sent = []
-            for record in outputs:
-                route = self._routes(record)
-                if route is not None:
-                    message = encode(record)
-                    sent.append(
-                        self._producer.send(
-                            route.topic,
-                            value=message.value,
-                            key=message.key,
-                            headers=list(message.headers),
-                            partition=route.partition,
-                        )
-                    )
-            self._producer.send_offsets_to_transaction(offsets, self._member.metadata)
-            self._producer.commit_transaction()
-            if self._journal is not None:
-                for future in sent:
-                    metadata = future.get(timeout=SEND_TIMEOUT_S)
-                    self._journal.wrote(Place(metadata.topic, metadata.partition), metadata.offset)
+            written = self._deadline.run(lambda: self._transaction(outputs, offsets))
+        except TimeoutError as error:
+            what = "Kafka (a commit got no answer in time)"
+            raise Unavailable(what) from error
         except KafkaError as error:
             raise self._failed(error) from error
+        if self._journal is not None:
+            for place, offset in written:
+                self._journal.wrote(place, offset)
+
+    def _transaction(
+        self, outputs: Sequence[Record], offsets: dict[TopicPartition, OffsetAndMetadata]
+    ) -> list[tuple[Place, int]]:
+        """One transaction; where its records came to stand.
+
+        Every record's own answer is looked at before the commit: after a transaction timed out, the client's commit
+        returns as if it had worked.
+        """
+        self._producer.begin_transaction()
+        sent = []
+        for record in outputs:
+            route = self._routes(record)
+            if route is not None:
+                message = encode(record)
+                sent.append(
+                    self._producer.send(
+                        route.topic,
+                        value=message.value,
+                        key=message.key,
+                        headers=list(message.headers),
+                        partition=route.partition,
+                    )
+                )
+        if sent:
+            self._producer.flush(timeout=self._deadline.seconds)
+        answers = [future.get(timeout=0) for future in sent]
+        self._producer.send_offsets_to_transaction(offsets, self._member.metadata)
+        self._producer.commit_transaction()
+        return [(Place(answer.topic, answer.partition), answer.offset) for answer in answers]
 
     def committed(self) -> Position | None:
         if self._inputs is None:
@@ -131,9 +150,11 @@ class KafkaOutbox:
             self._journal.marks = marks
 
     def close(self) -> None:
-        self._producer.close(timeout=5)
+        with suppress(KafkaError):  # undeliverable records of a transaction that has failed anyway
+            self._producer.close(timeout=2)
 
     def _failed(self, error: KafkaError) -> AtmwatchError:
-        with suppress(KafkaError):  # else whoever opens the transactional id next aborts it, or its timeout
-            self._producer.abort_transaction()
+        # Best effort: whoever opens the transactional id next aborts it otherwise, or its timeout does.
+        with suppress(KafkaError, TimeoutError):
+            self._deadline.run(self._producer.abort_transaction)
         return meaning(error)

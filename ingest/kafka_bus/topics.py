@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,7 +72,20 @@ class Admin:
         found = []
         if partitions != spec.partitions:
             found.append(f"{partitions} partitions instead of {spec.partitions}")
+        resource = ConfigResource(ConfigResourceType.TOPIC, spec.name)
+        with translated():
+            described = self._client.describe_configs([resource], config_filter="all")
+        settings = _settings(described, spec.name)
+        found += [
+            f"{name} is {settings.get(name, 'not set')} instead of {value}"
+            for name, value in spec.config.items()
+            if settings.get(name) != value
+        ]
         return tuple(found)
+
+
+def _settings(described: dict[str, Any], topic: str) -> dict[str, str]:
+    return {name: str(found["value"]) for name, found in described["topic"][topic].items()}
 
 
 def check_topics(config: KafkaConfig, names: tuple[str, ...]) -> None:
