@@ -7,7 +7,7 @@ OUT    ?= demo
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format bench validate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ bench: $(READY) ## Measure speed; and accuracy, when DATA names a folder of peop
 	@if [ -n "$(DATA)" ]; then \
 	  $(BIN)/atmwatch evaluate verification "$(DATA)" && $(BIN)/atmwatch evaluate clustering "$(DATA)"; \
 	else echo "Accuracy not measured: name a folder of people with DATA=…"; fi
+
+validate: $(READY) ## Check compose file, chart and alert rules (INSTALL=--install gets the programs)
+	deploy/validate $(INSTALL)
 
 clean: ## Remove what was made here, but for .venv
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -164,6 +164,27 @@ def test_a_draft_is_one_processes_until_its_lease_ends(client: Redis, view: Redi
     assert keys(client, options) == []
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_writer_that_comes_between_reading_and_writing_is_noticed(
+    client: Redis, view: RedisView, options: RedisOptions, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    if not fresh:
+        view.apply(PARTITION, 0, [], after=None)
+    other = RedisView(client, "north", options)
+    ask = view._link.ask
+    between = [lambda: other.apply(PARTITION, 1, [seen(1)], after=None)]
+
+    def asked(commands: Sequence[tuple[str, ...]]) -> list[object]:
+        answers = ask(commands)
+        while between:
+            between.pop()()
+        return answers
+
+    monkeypatch.setattr(view._link, "ask", asked)
+    view.apply(PARTITION, 2, [seen(1), seen(2)], after=None)
+    assert (view.position(PARTITION), view.totals().pictures) == (2, 2)
+
+
 def test_two_writers_at_a_time_count_once(redis_url: str, options: RedisOptions, view: RedisView) -> None:
     count = 60
 
