@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from clustering.decide import Policy
@@ -14,6 +14,24 @@ from embedder.quality import GateOptions
 from ingest.errors import UsageError
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
+
+
+class HttpSettings(BaseModel):
+    """Where a role answers /livez, /readyz and /metrics, and how long its loop may be silent before it is dead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    patience_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class LogSettings(BaseModel):
+    """How much a role logs: DEBUG, INFO, WARNING or ERROR."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: str = "INFO"
 
 
 class Settings(BaseSettings):
@@ -37,6 +55,8 @@ class Settings(BaseSettings):
     min_eye_distance: Annotated[float, Field(ge=0)] = GateOptions().eye_distance
     policy: Policy = Policy()
     kafka: KafkaConfig = KafkaConfig()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
     stream_batch: Annotated[int, Field(ge=1, le=10_000)] = 256
     snapshot_every: Annotated[int, Field(ge=1)] = 200
     state_dir: Path = Path("state")

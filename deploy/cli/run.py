@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.console import Model, Rules, Threads, err, stopping
-from deploy.roles import Watch, run_alerter, run_clusterer, run_embedder
+from deploy.cli.console import Model, Rules, Threads, stopping
+from deploy.metrics import Role
+from deploy.observe import observed
+from deploy.roles import run_alerter, run_clusterer, run_embedder
 from deploy.settings import load_settings
 
 
-class Role(StrEnum):
+class Runnable(StrEnum):
     """What a process can be."""
 
     EMBEDDER = "embedder"
@@ -20,7 +22,7 @@ class Role(StrEnum):
     ALERTER = "alerter"
 
 
-RUNNERS = {Role.EMBEDDER: run_embedder, Role.CLUSTERER: run_clusterer, Role.ALERTER: run_alerter}
+RUNNERS = {Runnable.EMBEDDER: run_embedder, Runnable.CLUSTERER: run_clusterer, Runnable.ALERTER: run_alerter}
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    role: Annotated[Role, typer.Argument(help="What this process is to be.")],
+    role: Annotated[Runnable, typer.Argument(help="What this process is to be.")],
     rules: Rules = None,
     model: Model = None,
     threads: Threads = None,
@@ -38,12 +40,9 @@ def command(
 
     embedder: pictures to templates; any number of them share the work.  clusterer: who is who, one active per
     scope, others stand by.  alerter: sightings to alerts, likewise.  The cluster is named by
-    ATMWATCH_KAFKA__BOOTSTRAP; see `atmwatch topics create`.
+    ATMWATCH_KAFKA__BOOTSTRAP; see `atmwatch topics create`.  Logs are JSON lines on standard error; /livez, /readyz
+    and /metrics are on ATMWATCH_HTTP__HOST and ATMWATCH_HTTP__PORT.
     """
     settings = load_settings(rules=rules, model=model, threads=threads)
-    watch = Watch(
-        not_ready=lambda reason: err.print(f"{role}: not ready: {reason}", markup=False),
-        restarted=lambda reason: err.print(f"{role}: starting over: {reason}", markup=False),
-    )
-    with stopping() as stop:
+    with stopping() as stop, observed(Role(role.value), settings) as watch:
         RUNNERS[role](settings, watch, stop)

@@ -172,7 +172,7 @@ def test_a_writer_that_comes_between_reading_and_writing_is_noticed(
         view.apply(PARTITION, 0, [], after=None)
     other = RedisView(client, "north", options)
     ask = view._link.ask
-    between = [lambda: other.apply(PARTITION, 1, [seen(1)], after=None)]
+    between = [lambda: other.apply(PARTITION, 3, [seen(1), seen(2), seen(3)], after=None)]
 
     def asked(commands: Sequence[tuple[str, ...]]) -> list[object]:
         answers = ask(commands)
@@ -182,7 +182,7 @@ def test_a_writer_that_comes_between_reading_and_writing_is_noticed(
 
     monkeypatch.setattr(view._link, "ask", asked)
     view.apply(PARTITION, 2, [seen(1), seen(2)], after=None)
-    assert (view.position(PARTITION), view.totals().pictures) == (2, 2)
+    assert (view.position(PARTITION), view.totals().pictures) == (3, 3)
 
 
 def test_two_writers_at_a_time_count_once(redis_url: str, options: RedisOptions, view: RedisView) -> None:

@@ -91,6 +91,14 @@ def test_a_face_at_the_border_is_black_where_there_is_no_picture(known: tuple[np
     assert not found[:, 75:].any()
 
 
+def test_a_face_in_a_picture_longer_than_opencv_warps(known: tuple[np.ndarray, Face]) -> None:
+    image, face = known
+    strip = np.zeros((400, 33_000, 3), np.uint8)
+    strip[:, 32_000 : 32_000 + image.shape[1]] = image[:400]
+    found = aligned(strip, face.landmarks + np.array([32_000, 0]))
+    assert np.abs(found.astype(int) - aligned(image[:400], face.landmarks)).max() <= 12
+
+
 def test_a_guessed_mouth_moves_the_eyes_little(known: tuple[np.ndarray, Face]) -> None:
     _, face = known
     moved = face.landmarks.copy()

@@ -203,6 +203,17 @@ def test_a_second_look_at_a_huge_face_sees_what_it_sees_at_a_moderate_one(
     assert apart(found, scaled(detector.refined(image, face), 7.0)) < 0.04
 
 
+def test_a_second_look_at_a_picture_longer_than_opencv_warps(detector: Detector, portraits: Portraits) -> None:
+    image = portraits["person_b_1"][:300]
+    (face,) = detector.detect(image)
+    strip = np.full((300, 33_000, 3), 120, np.uint8)
+    strip[:, 32_500 : 32_500 + image.shape[1]] = image
+    away = np.array([32_500, 0], np.float32)
+    there = Face(face.box + np.append(away, (0, 0)).astype(np.float32), face.landmarks + away, face.score)
+    found, expected = detector.refined(strip, there), detector.refined(image, face)
+    assert apart(Face(face.box, found.landmarks - away, face.score), expected) < 0.03
+
+
 def test_where_the_second_look_disagrees_the_first_one_counts(detector: Detector, portraits: Portraits) -> None:
     image = portraits["person_a_1"]
     (face,) = detector.detect(image)
