@@ -33,6 +33,7 @@ from ingest.kafka_bus.topics import check_topics
 from ingest.memory_bus import MemorySource
 from ingest.partitions import Division
 from ingest.records import AtmEvent, Record, Rejection
+from ingest.remote import Fetcher, FetchPolicy
 from ingest.snapshots import SnapshotStore
 from ingest.stage import Chain, Stage
 from ingest.worker import Pace, Progress, Worker
@@ -57,7 +58,11 @@ def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
     """Turn events into embeddings until ``stop`` is set; any number of these share the work."""
     config = settings.kafka
     check_topics(config, (EVENTS, FACES))
-    stage = EmbedStage(build_embedder(settings), EmbedOptions(settings.threads, settings.limits))
+    wanted = settings.fetch
+    fetcher = Fetcher(
+        FetchPolicy(wanted.roots, wanted.private_hosts, settings.limits, wanted.total_s, ca_file=wanted.ca_file)
+    )
+    stage = EmbedStage(build_embedder(settings), EmbedOptions(settings.threads, settings.limits, fetcher.fetch))
     instance = f"{config.group}-{EMBEDDER}-{socket.gethostname()}-{uuid4().hex[:8]}"
 
     def loop() -> None:

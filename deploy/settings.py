@@ -16,6 +16,20 @@ from ingest.kafka_bus.config import KafkaConfig
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
 
 
+class FetchSettings(BaseModel):
+    """Which pictures an event of the stream may name by URI: what lies below ``roots``; none by default.
+
+    Roots are URI prefixes such as ``https://pictures.bank.example/atm/``, ``s3://bucket/atm`` or ``file:///srv/atm``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    roots: tuple[str, ...] = ()
+    private_hosts: frozenset[str] = frozenset()
+    total_s: Annotated[float, Field(gt=0)] = 10.0
+    ca_file: Path | None = None
+
+
 class HttpSettings(BaseModel):
     """Where a role answers /livez, /readyz and /metrics, and how long its loop may be silent before it is dead."""
 
@@ -55,6 +69,7 @@ class Settings(BaseSettings):
     min_eye_distance: Annotated[float, Field(ge=0)] = GateOptions().eye_distance
     policy: Policy = Policy()
     kafka: KafkaConfig = KafkaConfig()
+    fetch: FetchSettings = FetchSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     stream_batch: Annotated[int, Field(ge=1, le=10_000)] = 256

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import cv2
 import numpy as np
@@ -24,11 +24,14 @@ from ingest.stage import Delivery
 
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
-    """``threads`` pictures are worked on at a time (0: one per core); ``roots`` bounds where files may lie."""
+    """``threads`` pictures are worked on at a time (0: one per core).
+
+    ``fetch`` gets an event's encoded picture, called from several threads; by default from any local file.
+    """
 
     threads: int = 0
     limits: ImageLimits = field(default_factory=ImageLimits)
-    roots: tuple[Path, ...] | None = None
+    fetch: Callable[[AtmEvent], bytes] | None = None
 
 
 class EmbedStage:
@@ -42,6 +45,7 @@ class EmbedStage:
     def __init__(self, embedder: Embedder, options: EmbedOptions | None = None) -> None:
         self.embedder = embedder
         self._options = options or EmbedOptions()
+        self._fetch = self._options.fetch or partial(fetch, limits=self._options.limits)
         # Pictures run in parallel; OpenCV's own threads would only compete with them.
         cv2.setNumThreads(1)
         self.threads = self._options.threads or len(os.sched_getaffinity(0))
@@ -66,7 +70,7 @@ class EmbedStage:
 
     def _embedded(self, event: AtmEvent) -> FaceEmbedding:
         with self.embedder.clock.time("decode"):
-            image = decode(fetch(event, self._options.limits, self._options.roots), self._options.limits)
+            image = decode(self._fetch(event), self._options.limits)
         probe = self.embedder.embed(image)
         return embedding_of(event.model_copy(update={"image": None}), probe, self.embedder.model.card.model_id)
 

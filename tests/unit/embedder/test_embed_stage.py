@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from embedder.embed import Embedder, Probe
 from embedder.records import FaceEmbedding
 from embedder.stage import EmbedOptions, EmbedStage
-from ingest.claim_check import file_uri
+from ingest.claim_check import fetch, file_uri
 from ingest.errors import BadRecord
 from ingest.limits import ImageLimits
 from ingest.reasons import Reason
@@ -159,7 +160,7 @@ def test_limits_and_roots_are_kept(embedder: Embedder, pictures: dict[str, bytes
         folder.mkdir()
         (folder / "p.jpg").write_bytes(pictures["person_a_1"])
     stage = EmbedStage(embedder, EmbedOptions(threads=1, limits=ImageLimits(max_pixels=1000)))
-    narrow = EmbedStage(embedder, EmbedOptions(threads=1, roots=(inside,)))
+    narrow = EmbedStage(embedder, EmbedOptions(threads=1, fetch=partial(fetch, roots=(inside,))))
     try:
         small = only(stage, event("e", pictures["person_a_1"]))
         far = only(narrow, event("e", image_uri=file_uri(outside / "p.jpg")))
