@@ -10,6 +10,7 @@ from kafka import errors
 
 from ingest.errors import AtmwatchError, Superseded, Unavailable, UsageError
 from ingest.kafka_bus.config import KafkaConfig
+from ingest.kafka_bus.login import check_login
 
 LOST = (
     errors.ProducerFencedError,
@@ -41,7 +42,7 @@ def connection(config: KafkaConfig) -> dict[str, Any]:
         "security_protocol": config.security_protocol,
         "request_timeout_ms": _ms(config.request_timeout_s),
         "bootstrap_timeout_ms": _ms(config.request_timeout_s),
-        "reconnect_backoff_max_ms": 5_000,
+        "reconnect_backoff_max_ms": 1_000,
     }
     if config.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = config.sasl_mechanism
@@ -52,6 +53,17 @@ def connection(config: KafkaConfig) -> dict[str, Any]:
         if path is not None:
             options[name] = str(path)
     return options
+
+
+@contextmanager
+def connecting(config: KafkaConfig) -> Iterator[None]:
+    """Around the making of a client: nothing is made while the cluster is away or refuses us.
+
+    Raises as ``check_login`` and ``translated`` do.
+    """
+    check_login(config)
+    with translated():
+        yield
 
 
 @contextmanager

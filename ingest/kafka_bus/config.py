@@ -25,7 +25,8 @@ class KafkaConfig(BaseModel):
 
     ``scopes`` are the areas in which people are tracked, in the order of their partitions: a scope's number is its
     partition in faces, sightings and alerts, so that scopes may be appended but never moved.  ``group`` is the
-    prefix of consumer groups and transactional ids: two installations on one cluster need two.
+    prefix of consumer groups and transactional ids, and ``topic_prefix`` stands before the name of every topic: two
+    installations on one cluster need two of each.  Positions name topics without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -40,10 +41,11 @@ class KafkaConfig(BaseModel):
     ssl_keyfile: Path | None = None
     scopes: Annotated[tuple[Name, ...], Field(min_length=1)] = ("default",)
     group: Name = "atmwatch"
+    topic_prefix: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")] = ""
     max_message_bytes: Annotated[int, Field(ge=MIB)] = 21 * MIB
     session_timeout_s: Annotated[float, Field(gt=0)] = 15.0
-    transaction_timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    request_timeout_s: Annotated[float, Field(gt=0)] = 15.0
+    transaction_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    request_timeout_s: Annotated[float, Field(gt=0)] = 10.0
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ingest.codec import decode
 from ingest.errors import BadRecord, Corrupt
 from ingest.kafka_bus.config import KafkaConfig
-from ingest.kafka_bus.member import PartitionReader, Place
+from ingest.kafka_bus.member import Place
+from ingest.kafka_bus.reader import PartitionReader
 from ingest.records import Position, Record
 
 
@@ -30,7 +31,14 @@ class Journal(Protocol):
 class OutputJournal:
     """A role's own output is its journal: sightings for the clusterer."""
 
-    def __init__(self, config: KafkaConfig, place: Place, expected: tuple[type[Record], ...]) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        place: Place,
+        expected: tuple[type[Record], ...],
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_poll = on_poll
         self.marks: dict[str, int] = {}
         self._config = config
         self._place = place
@@ -41,7 +49,7 @@ class OutputJournal:
             self.marks[place.name] = offset + 1
 
     def read(self, after: Position | None, committed: Position | None) -> Iterator[Record]:  # noqa: ARG002
-        reader = PartitionReader(self._config, self._place)
+        reader = PartitionReader(self._config, self._place, self._on_poll)
         try:
             start, end = max(self.marks.get(self._place.name, 0), reader.beginning), reader.end
             for received in reader.read(start, end):
@@ -60,7 +68,9 @@ class InputJournal:
         inputs: Place,
         outputs: Place,
         expected: tuple[tuple[type[Record], ...], tuple[type[Record], ...]],
+        on_poll: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_poll = on_poll
         self.marks: dict[str, int] = {}
         self._config = config
         self._inputs = inputs
@@ -75,7 +85,7 @@ class InputJournal:
         written = self._written()
         if committed is None:
             return
-        reader = PartitionReader(self._config, self._inputs)
+        reader = PartitionReader(self._config, self._inputs, self._on_poll)
         try:
             start = reader.beginning if after is None else max(after.offset + 1, reader.beginning)
             for received in reader.read(start, committed.offset + 1):
@@ -87,7 +97,7 @@ class InputJournal:
     def _written(self) -> dict[int, list[Record]]:
         """The outputs behind the marks, by the offset of the input that they came from."""
         found: defaultdict[int, list[Record]] = defaultdict(list)
-        reader = PartitionReader(self._config, self._outputs)
+        reader = PartitionReader(self._config, self._outputs, self._on_poll)
         try:
             start, end = max(self.marks.get(self._outputs.name, 0), reader.beginning), reader.end
             for received in reader.read(start, end):

@@ -6,26 +6,29 @@ notes up between two polls (``changes``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
 
 from ingest.codec import DEFAULT_MESSAGE_LIMITS, Message, MessageLimits, decode
-from ingest.errors import BadRecord, Superseded, Unavailable
-from ingest.kafka_bus.client import connection, translated
+from ingest.errors import BadRecord, Superseded
+from ingest.kafka_bus.client import connecting, connection, translated
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.records import Position, Record, Rejection
 from ingest.stage import Delivery
 
 STAGE = "ingest"
 FETCH_BYTES = 32 * 1024 * 1024
-SILENCE_S = 30.0
+FAREWELL_MS = 2_000
+"""How long leaving a group may take: with the cluster away, nobody hears it anyway."""
 
 
 class Change(Enum):
@@ -46,6 +49,15 @@ class Place:
     @property
     def name(self) -> str:
         return f"{self.topic}/{self.partition}"
+
+    def on_wire(self, config: KafkaConfig) -> TopicPartition:
+        """The client's name for it, with the installation's prefix."""
+        return TopicPartition(config.topic_prefix + self.topic, self.partition)
+
+    @classmethod
+    def of_wire(cls, topic: str, partition: int, config: KafkaConfig) -> Place:
+        """The place that the client calls so."""
+        return cls(topic.removeprefix(config.topic_prefix), partition)
 
     @classmethod
     def named(cls, name: str) -> Place:
@@ -68,8 +80,9 @@ class Received:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, notes: SimpleQueue[tuple[Change, Place]]) -> None:
+    def __init__(self, notes: SimpleQueue[tuple[Change, Place]], config: KafkaConfig) -> None:
         self._notes = notes
+        self._config = config
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         self._note(Change.ASSIGNED, assigned)
@@ -82,7 +95,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _note(self, change: Change, partitions: Sequence[TopicPartition]) -> None:
         for found in partitions:
-            self._notes.put((change, Place(found.topic, found.partition)))
+            self._notes.put((change, Place.of_wire(found.topic, found.partition, self._config)))
 
 
 class Member:
@@ -96,7 +109,7 @@ class Member:
         self.config = config
         self._notes: SimpleQueue[tuple[Change, Place]] = SimpleQueue()
         self._metadata: Any = None
-        with translated():
+        with connecting(config):
             self._consumer = KafkaConsumer(
                 **connection(config),
                 client_id=f"{config.group}-{role}",
@@ -111,15 +124,17 @@ class Member:
                 max_partition_fetch_bytes=min(FETCH_BYTES, 4 * 1024 * 1024),
                 fetch_max_bytes=FETCH_BYTES,
                 fetch_max_wait_ms=50,
+                partition_assignment_strategy=(CooperativeStickyAssignor,),  # who keeps a partition need not restore it
             )
-            self._consumer.subscribe(topics=list(topics), listener=_Listener(self._notes))
+            named = [config.topic_prefix + topic for topic in topics]
+            self._consumer.subscribe(topics=named, listener=_Listener(self._notes, config))
 
     def poll(self, max_records: int, timeout_s: float) -> list[Received]:
         """The next messages, at most ``max_records``; empty after ``timeout_s``."""
         with translated():
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
             self._metadata = self._consumer.group_metadata()
-        return [received for messages in found.values() for received in map(_received, messages)]
+        return [received_from(message, self.config) for messages in found.values() for message in messages]
 
     def changes(self) -> list[tuple[Change, Place]]:
         """What was assigned and taken away since the last call, in order."""
@@ -133,16 +148,16 @@ class Member:
     def committed(self, place: Place) -> int | None:
         """The offset at which the group goes on in ``place``; None when it never committed there."""
         with translated():
-            offset: int | None = self._consumer.committed(_tp(place))
+            offset: int | None = self._consumer.committed(place.on_wire(self.config))
         return offset
 
     def seek(self, place: Place, offset: int | None) -> None:
         """Read on at ``offset`` of ``place``, at its beginning when None."""
         with translated():
             if offset is None:
-                self._consumer.seek_to_beginning(_tp(place))
+                self._consumer.seek_to_beginning(place.on_wire(self.config))
             else:
-                self._consumer.seek(_tp(place), offset)
+                self._consumer.seek(place.on_wire(self.config), offset)
 
     def lags(self) -> dict[Place, int]:
         """By how many records the member is behind in each of its partitions, as far as is known."""
@@ -151,7 +166,9 @@ class Member:
             end = self._consumer.highwater(found)
             if end is not None:
                 with translated():
-                    lags[Place(found.topic, found.partition)] = max(0, end - self._consumer.position(found))
+                    lags[Place.of_wire(found.topic, found.partition, self.config)] = max(
+                        0, end - self._consumer.position(found)
+                    )
         return lags
 
     @property
@@ -167,7 +184,8 @@ class Member:
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close(autocommit=False)
+        with suppress(KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=FAREWELL_MS)
 
 
 class MemberSource:
@@ -215,66 +233,8 @@ def delivered(
     return Delivery(record, received.position)
 
 
-class PartitionReader:
-    """Reads one partition from an offset to its end, committed records only, outside of any group."""
-
-    def __init__(self, config: KafkaConfig, place: Place) -> None:
-        self._place = place
-        with translated():
-            self._consumer = KafkaConsumer(
-                **connection(config),
-                client_id=f"{config.group}-journal",
-                group_id=None,
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                auto_offset_reset="none",  # "earliest" would silently begin anew where the journal has a hole
-                allow_auto_create_topics=False,
-                max_poll_records=2000,
-                max_partition_fetch_bytes=8 * 1024 * 1024,
-                fetch_max_bytes=FETCH_BYTES,
-            )
-            self._consumer.assign([_tp(place)])
-
-    @property
-    def beginning(self) -> int:
-        """The first offset that is still kept."""
-        with translated():
-            return int(self._consumer.beginning_offsets([_tp(self._place)])[_tp(self._place)])
-
-    @property
-    def end(self) -> int:
-        """The offset behind the last committed record."""
-        with translated():
-            return int(self._consumer.end_offsets([_tp(self._place)])[_tp(self._place)])
-
-    def read(self, start: int, end: int) -> Iterator[Received]:
-        """Every message from ``start`` to before ``end``, in order.  Raises ``Unavailable`` when it stops coming."""
-        tp = _tp(self._place)
-        with translated():
-            self._consumer.seek(tp, start)
-        silent_since = monotonic()
-        while self._consumer.position(tp) < end:  # runs over aborted and control records by itself
-            with translated():
-                found = self._consumer.poll(timeout_ms=200, max_records=2000)
-            for message in found.get(tp, []):
-                if message.offset < end:
-                    yield _received(message)
-            if found:
-                silent_since = monotonic()
-            elif monotonic() - silent_since > SILENCE_S:
-                what = f"the journal {self._place.name}"
-                raise Unavailable(what)
-
-    def close(self) -> None:
-        self._consumer.close(autocommit=False)
-
-
-def _received(message: Any) -> Received:
+def received_from(message: Any, config: KafkaConfig) -> Received:
+    """The client's ``message`` as ours."""
     headers = tuple((name, value or b"") for name, value in message.headers or ())
-    return Received(
-        Place(message.topic, message.partition), message.offset, Message(message.key, message.value, headers)
-    )
-
-
-def _tp(place: Place) -> TopicPartition:
-    return TopicPartition(place.topic, place.partition)
+    place = Place.of_wire(message.topic, message.partition, config)
+    return Received(place, message.offset, Message(message.key, message.value, headers))

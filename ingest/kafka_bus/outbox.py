@@ -14,7 +14,7 @@ from kafka.structs import OffsetAndMetadata
 from ingest.codec import encode
 from ingest.deadline import Deadline
 from ingest.errors import AtmwatchError, Corrupt, Unavailable
-from ingest.kafka_bus.client import connection, meaning, translated
+from ingest.kafka_bus.client import connecting, connection, meaning, translated
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.kafka_bus.journal import Journal
 from ingest.kafka_bus.member import Member, Place
@@ -54,12 +54,13 @@ class KafkaOutbox:
         inputs: Place | None = None,
         journal: Journal | None = None,
     ) -> None:
+        self._config = config
         self._member = member
         self._routes = routes
         self._inputs = inputs
         self._journal = journal
         self._deadline = Deadline(config.transaction_timeout_s, at_a_time=2)
-        with translated():
+        with connecting(config):
             self._producer = KafkaProducer(
                 **connection(config),
                 client_id=transactional_id,
@@ -73,13 +74,17 @@ class KafkaOutbox:
                 delivery_timeout_ms=round(config.request_timeout_s * 2000),
                 retry_backoff_ms=10,  # slept between transactions while the broker still writes markers
             )
-            self._producer.init_transactions()
+        try:
+            with translated():
+                self._producer.init_transactions()
+        except AtmwatchError:
+            self.close()
+            raise
 
     def commit(self, outputs: Sequence[Record], *upto: Position) -> None:
         offsets = {
-            TopicPartition(place.topic, place.partition): OffsetAndMetadata(position.offset + 1, "", -1)
+            Place.named(position.partition).on_wire(self._config): OffsetAndMetadata(position.offset + 1, "", -1)
             for position in upto
-            for place in (Place.named(position.partition),)
         }
         # The client's own calls have no time limit, and some never return once the coordinator was away.
         try:
@@ -109,7 +114,7 @@ class KafkaOutbox:
                 message = encode(record)
                 sent.append(
                     self._producer.send(
-                        route.topic,
+                        self._config.topic_prefix + route.topic,
                         value=message.value,
                         key=message.key,
                         headers=list(message.headers),
@@ -121,7 +126,7 @@ class KafkaOutbox:
         answers = [future.get(timeout=0) for future in sent]
         self._producer.send_offsets_to_transaction(offsets, self._member.metadata)
         self._producer.commit_transaction()
-        return [(Place(answer.topic, answer.partition), answer.offset) for answer in answers]
+        return [(Place.of_wire(answer.topic, answer.partition, self._config), answer.offset) for answer in answers]
 
     def committed(self) -> Position | None:
         if self._inputs is None:
@@ -150,8 +155,11 @@ class KafkaOutbox:
             self._journal.marks = marks
 
     def close(self) -> None:
-        with suppress(KafkaError):  # undeliverable records of a transaction that has failed anyway
+        try:
             self._producer.close(timeout=2)
+        except KafkaError:  # undeliverable records of a transaction that has failed anyway: the client gives up halfway
+            if self._producer._sender is not None:  # noqa: SLF001 - and would leave its thread trying for ever
+                self._producer._sender.force_close()  # noqa: SLF001
 
     def _failed(self, error: KafkaError) -> AtmwatchError:
         # Best effort: whoever opens the transactional id next aborts it otherwise, or its timeout does.

@@ -12,7 +12,7 @@ from kafka.errors import TopicAlreadyExistsError
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.errors import UsageError
-from ingest.kafka_bus.client import connection, translated
+from ingest.kafka_bus.client import connecting, connection, translated
 from ingest.kafka_bus.config import ALERTS, FACES, SIGHTINGS, KafkaConfig
 
 PER_SCOPE = (FACES, SIGHTINGS, ALERTS)
@@ -42,17 +42,22 @@ class Admin:
     """The cluster's administration.  Close it after use."""
 
     def __init__(self, config: KafkaConfig) -> None:
-        with translated():
+        self._prefix = config.topic_prefix
+        with connecting(config):
             self._client = KafkaAdminClient(**connection(config), client_id=f"{config.group}-admin")
 
     def close(self) -> None:
         self._client.close()
 
     def partitions(self) -> dict[str, int]:
-        """How many partitions each topic of the cluster has."""
+        """How many partitions each topic of this installation has, by its name without the prefix."""
         with translated():
             described: list[dict[str, Any]] = self._client.describe_topics()
-        return {topic["name"]: len(topic["partitions"]) for topic in described if not topic.get("error_code")}
+        return {
+            topic["name"].removeprefix(self._prefix): len(topic["partitions"])
+            for topic in described
+            if topic["name"].startswith(self._prefix) and not topic.get("error_code")
+        }
 
     def ensure(self, specs: list[TopicSpec]) -> list[TopicState]:
         """Create what is missing; report, and leave alone, what differs."""
@@ -62,7 +67,9 @@ class Admin:
             if spec.name in known:
                 states.append(TopicState(spec.name, created=False, drift=self._drift(spec, known[spec.name])))
                 continue
-            topic = NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=dict(spec.config))
+            topic = NewTopic(
+                self._prefix + spec.name, spec.partitions, spec.replication_factor, topic_configs=dict(spec.config)
+            )
             with translated(), suppress(TopicAlreadyExistsError):  # somebody else was as quick
                 self._client.create_topics([topic])
             states.append(TopicState(spec.name, created=True))
@@ -72,10 +79,10 @@ class Admin:
         found = []
         if partitions != spec.partitions:
             found.append(f"{partitions} partitions instead of {spec.partitions}")
-        resource = ConfigResource(ConfigResourceType.TOPIC, spec.name)
+        resource = ConfigResource(ConfigResourceType.TOPIC, self._prefix + spec.name)
         with translated():
             described = self._client.describe_configs([resource], config_filter="all")
-        settings = _settings(described, spec.name)
+        settings = _settings(described, self._prefix + spec.name)
         found += [
             f"{name} is {settings.get(name, 'not set')} instead of {value}"
             for name, value in spec.config.items()
@@ -89,17 +96,17 @@ def _settings(described: dict[str, Any], topic: str) -> dict[str, str]:
 
 
 def check_topics(config: KafkaConfig, names: tuple[str, ...]) -> None:
-    """Raise ``UsageError`` when a topic is missing, or has fewer partitions than there are scopes."""
+    """Raise ``UsageError`` when a topic is missing, or one divided by scope has not one partition for each scope."""
     admin = Admin(config)
     try:
         known = admin.partitions()
     finally:
         admin.close()
-    wrong = [f"{name} is missing" for name in names if name not in known]
+    wrong = [f"{config.topic_prefix}{name} is missing" for name in names if name not in known]
     wrong += [
-        f"{name} has {known[name]} partitions for {len(config.scopes)} scopes"
+        f"{config.topic_prefix}{name} has {known[name]} partitions for {len(config.scopes)} scopes"
         for name in names
-        if name in PER_SCOPE and name in known and known[name] < len(config.scopes)
+        if name in PER_SCOPE and name in known and known[name] != len(config.scopes)
     ]
     if wrong:
         message = f"topics are not as they should be: {'; '.join(wrong)}; run `atmwatch topics create`"

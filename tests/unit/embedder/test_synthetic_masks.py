@@ -112,7 +112,7 @@ def test_edges_are_smooth() -> None:
 
 @given(
     st.tuples(st.floats(-40, 280), st.floats(-40, 280)),
-    st.floats(8, 400),
+    st.floats(12, 400),
     st.tuples(st.floats(-1.2, 1.2), st.floats(-3, 3)),
     st.sampled_from(MaskKind),
 )

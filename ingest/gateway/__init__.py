@@ -1,0 +1,1 @@
+"""The gateway: events over HTTP, for terminals that can't speak Kafka."""
