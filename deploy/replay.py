@@ -141,7 +141,12 @@ def _notes(inputs: Plan, committed: int) -> list[str]:
     if committed < len(inputs):
         notes.append(f"The run was stopped after {committed:,} of {len(inputs):,} inputs; --resume goes on from there.")
     if inputs.ignored:
-        notes.append(f"{inputs.ignored:,} files that are neither pictures nor videos were ignored.")
+        files = (
+            "1 file that is no picture or video was"
+            if inputs.ignored == 1
+            else f"{inputs.ignored:,} files that are no pictures or videos were"
+        )
+        notes.append(f"{files} ignored.")
     return notes
 
 

@@ -80,7 +80,7 @@ def test_a_folder_of_bad_files_is_replayed_to_its_end(replayed: Replayed) -> Non
     assert summary["rejected"] == len(BAD) + len(SPECIAL) == len(replayed.rejected)
     assert summary["events"] == summary["accepted"] + summary["rejected"]
     assert summary["rejected_by_reason"] == dict(sorted(Counter(map(str, REASONS.values())).items()))
-    assert any(f"{len(IGNORED)} files that are neither pictures nor videos" in note for note in summary["notes"])
+    assert any(f"{len(IGNORED)} files that are no pictures or videos" in note for note in summary["notes"])
 
 
 @pytest.mark.parametrize("name", [name for name in REASONS if CARD not in name])
