@@ -20,15 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering.neighbours import DECIMALS, Scores
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
 from clustering.visits import VISIT_GAP
 from embedder.cards import Linking
 from embedder.records import FaceEmbedding
-
-Scores = NDArray[np.float64]
-DECIMALS = 6
-"""Scores are rounded to so many: beyond them, results depend on how the processor adds up."""
 
 
 class Policy(BaseModel):
@@ -65,23 +62,22 @@ class Choice:
     slot: int | None
 
 
-def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking: Linking, policy: Policy) -> Choice:
-    """Choose the identity of ``face`` among the owners of its ``policy.nearest`` best templates.
+def decide(face: FaceEmbedding, best: dict[int, float], roster: Roster, linking: Linking, policy: Policy) -> Choice:
+    """Choose the identity of ``face`` among those that it resembles.
 
-    ``rows`` (n,) are the index's rows that may be among them, each once; more than those change nothing.
+    ``best`` is, by their numbers, the cosine of the nearest template of each: best first, of equals the first founded
+    (see ``Neighbours``).
     """
     vector = face.template.astype(np.float64)
-    best = best_per_identity(vector, rows, roster, policy.nearest)
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
-    ranked = sorted(best, key=lambda number: (-best[number], number))
-    could = (number for number in ranked if could_be_here(roster.identities[number], here, policy))
-    shortlist = islice(could, linking.cohort)
-    scores = {n: score(vector, roster.identities[n], roster, linking) for n in shortlist}
+    known = roster.identities
+    could = (known[number] for number in best if could_be_here(known[number], here, policy))
+    scores = scores_of(vector, list(islice(could, linking.cohort)), roster, linking)
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
     background = background_of(best, chosen, linking)
     if chosen is not None and scores[chosen] - linking.background * background >= linking.threshold:
-        identity = roster.identities[chosen]
+        identity = known[chosen]
         slot = choose_slot(roster.index.get(np.array(identity.rows)), identity.qualities, face, policy)
         rival = scores[order[1]] if len(order) > 1 else None
         return Choice(chosen, scores[chosen], rival, slot)
@@ -91,31 +87,29 @@ def decide(face: FaceEmbedding, rows: NDArray[np.int64], roster: Roster, linking
 def background_of(best: dict[int, float], chosen: int | None, linking: Linking) -> float:
     """How much a face resembles everybody but ``chosen``: the mean over the best ``cohort`` identities.
 
-    Where there are fewer, and where a cosine is negative, zeros stand in: in a small roster a stranger's best
-    score is low too.
+    ``best`` is sorted, best first.  Where there are fewer, and where a cosine is negative, zeros stand in: in a small
+    roster a stranger's best score is low too.
     """
-    others = sorted((max(0.0, cosine) for number, cosine in best.items() if number != chosen), reverse=True)
-    return round(sum(others[: linking.cohort]) / linking.cohort, DECIMALS)
+    others = (max(0.0, cosine) for number, cosine in best.items() if number != chosen)
+    return round(sum(islice(others, linking.cohort)) / linking.cohort, DECIMALS)
 
 
-def best_per_identity(vector: Scores, rows: NDArray[np.int64], roster: Roster, nearest: int) -> dict[int, float]:
-    """The cosine of ``vector`` (dim,) to the nearest of each identity's templates, of the best ``nearest`` ``rows``."""
-    best: dict[int, float] = {}
-    if rows.size:
-        cosines, owners = np.round(roster.index.get(rows) @ vector, DECIMALS), roster.owners(rows)
-        for at in np.lexsort((owners, -cosines))[:nearest].tolist():
-            best.setdefault(int(owners[at]), float(cosines[at]))
-    return best
-
-
-def score(vector: Scores, identity: Identity, roster: Roster, linking: Linking) -> float:
-    """How much ``vector`` resembles ``identity``: the mean of its three best cosines, corrected for their number.
+def scores_of(vector: Scores, identities: list[Identity], roster: Roster, linking: Linking) -> dict[int, float]:
+    """How much ``vector`` resembles each identity: the mean of its three best cosines, corrected for their number.
 
     A mean of several is steadier than one; that it also comes out lower for a person of several looks than for
     one of a single picture is what ``growth`` makes up for.
     """
-    cosines = np.sort(roster.index.get(np.array(identity.rows)) @ vector)[-linking.best_of :]
-    return round(float(cosines.mean()) + linking.growth * (1 - 1 / len(cosines)), DECIMALS)
+    rows = [row for identity in identities for row in identity.rows]
+    cosines = (roster.index.get(np.array(rows, np.int64)) @ vector).tolist()
+    scores: dict[int, float] = {}
+    start = 0
+    for identity in identities:
+        end = start + len(identity.rows)
+        top = sorted(cosines[start:end])[-linking.best_of :]
+        scores[identity.number] = round(sum(top) / len(top) + linking.growth * (1 - 1 / len(top)), DECIMALS)
+        start = end
+    return scores
 
 
 def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool:

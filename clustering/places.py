@@ -10,6 +10,7 @@ from ingest.records import GeoPoint
 
 EARTH_KM = 6371.0088
 """Mean radius (IUGG)."""
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ def distance_km(a: GeoPoint, b: GeoPoint) -> float:
     return 2 * EARTH_KM * asin(min(1.0, sqrt(across + along)))
 
 
+def detour_km(a: GeoPoint, b: GeoPoint) -> float:
+    """What ``distance_km`` never exceeds, and quickly found: along a meridian, then along the equator instead."""
+    return 1.000001 * EARTH_KM * radians(abs(b.lat - a.lat) + abs(b.lon - a.lon))
+
+
 def reachable(before: Whereabouts, now: Whereabouts, max_speed_kmh: float, slack: timedelta) -> bool:
     """Whether one person can have been at both; always when a place is unknown.
 
@@ -36,5 +42,5 @@ def reachable(before: Whereabouts, now: Whereabouts, max_speed_kmh: float, slack
     """
     if before.place is None or now.place is None or before.atm_id == now.atm_id:
         return True
-    hours = (abs(now.at - before.at) + slack) / timedelta(hours=1)
-    return distance_km(before.place, now.place) <= max_speed_kmh * hours
+    within = max_speed_kmh * ((abs(now.at - before.at) + slack) / HOUR)
+    return detour_km(before.place, now.place) <= within or distance_km(before.place, now.place) <= within

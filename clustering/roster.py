@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -129,13 +129,18 @@ class Roster:
         identity.visits.add(frame_of(sighting.face_id, event))
         return identity.visits.count
 
-    def place(self, identity: Identity, templates: NDArray[np.float32]) -> None:
-        """Put a restored ``identity``, with no rows yet, and its ``templates`` (slots, dim) in; for snapshots."""
-        rows = np.arange(self._rows, self._rows + len(templates))
+    def place(self, people: Sequence[Identity], owners: NDArray[np.int64], templates: NDArray[np.float32]) -> None:
+        """Put restored ``people``, with no rows yet, into a blank roster; for snapshots.
+
+        ``templates`` (n, dim) are theirs, ``owners`` (n,) whose each is, in the order of founding and slots.
+        """
+        rows = np.arange(len(templates))
         self.index.put(rows, templates)
-        self._own(rows, identity.number)
-        identity.rows = rows.tolist()
-        self.identities[identity.number] = identity
+        self._own(rows, owners)
+        starts = np.searchsorted(owners, [[person.number, person.number + 1] for person in people]).reshape(-1, 2)
+        for person, (start, end) in zip(people, starts.tolist(), strict=True):
+            person.rows = list(range(start, end))
+            self.identities[person.number] = person
 
     def _keep(self, identity: Identity, sighting: Sighting, slot: int) -> None:
         if slot < len(identity.rows):
@@ -147,12 +152,12 @@ class Roster:
             identity.qualities.append(sighting.quality.score)
         self.index.put(np.array([identity.rows[slot]]), sighting.template[None])
 
-    def _own(self, rows: NDArray[np.int64], number: int) -> None:
+    def _own(self, rows: NDArray[np.int64], owners: NDArray[np.int64] | int) -> None:
         self._rows += len(rows)
         if self._rows > len(self._owners):
             more = max(self._rows - len(self._owners), len(self._owners) // 2, 1024)
             self._owners = np.concatenate([self._owners, np.full(more, NOBODY, np.int64)])
-        self._owners[rows] = number
+        self._owners[rows] = owners
 
     def _check(self, sighting: Sighting) -> None:
         identity = self.identities.get(sighting.number)
@@ -169,13 +174,22 @@ class Roster:
             raise Corrupt(message)
 
 
-def usable(face: FaceEmbedding, roster: Roster) -> str | None:
-    """What makes a face's vector unusable in ``roster``, as a sentence; None when nothing does."""
-    if len(face.vector) != 4 * roster.index.dim:
-        return f"The template has {len(face.vector)} bytes; {4 * roster.index.dim} are needed."
-    if not np.isfinite(face.template).all() or not 0.99 < float(np.linalg.norm(face.template)) < 1.01:
-        return "The template is not a vector of length 1."
-    return None
+def flaws(faces: Sequence[FaceEmbedding], dim: int) -> list[str | None]:
+    """What makes each face's vector unusable, as a sentence; None when nothing does.  ``dim`` numbers are needed."""
+    lengths = np.full(len(faces), np.nan)
+    whole = [place for place, face in enumerate(faces) if len(face.vector) == 4 * dim]
+    if whole:
+        vectors = np.frombuffer(b"".join(faces[place].vector for place in whole), "<f4").reshape(-1, dim)
+        with np.errstate(over="ignore", invalid="ignore"):  # a length beyond all numbers is no length of 1 either
+            lengths[whole] = np.linalg.norm(vectors, axis=1)
+    sound = ((lengths > 0.99) & (lengths < 1.01)).tolist()
+    return [None if sound[place] else _flaw(face, dim) for place, face in enumerate(faces)]
+
+
+def _flaw(face: FaceEmbedding, dim: int) -> str:
+    if len(face.vector) != 4 * dim:
+        return f"The template has {len(face.vector)} bytes; {4 * dim} are needed."
+    return "The template is not a vector of length 1."
 
 
 def whereabouts(event: AtmEvent) -> Whereabouts:

@@ -1,108 +1,204 @@
-"""A roster as bytes, and back: one JSON part and one of raw vectors, never pickle.
+"""A roster as bytes, and back: one JSON part, by columns, and one of raw vectors, never pickle.
 
-Whoever stores the bytes checks that they are whole; this module checks that they make sense.
+Whoever stores the bytes checks that they are whole; this module checks that they make sense.  By columns, because a
+roster has hundreds of thousands of pictures, and a JSON object for each would take longer than all the rest.
 """
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import chain, islice
+from typing import Annotated
 
 import numpy as np
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, Field
 
 from clustering.places import Whereabouts
 from clustering.roster import Identity, Roster
-from clustering.visits import VisitBook
+from clustering.visits import Frame, VisitBook
 from ingest.errors import Corrupt
 from ingest.records import GeoPoint
 
-VERSION = 1
+VERSION = 2
 LENGTH = 8
 """Bytes of the JSON part's length, little-endian, at the start."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Count = Annotated[int, Field(ge=0)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[Decimal, Field(ge=0)]
+"""Times are whole microseconds since 1970."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class _Identities(_Part):
+    """A line for each identity, in the order of founding; its templates and pictures follow one another elsewhere."""
+
+    id: list[str]
+    first_seen: list[int]
+    last: list[int]
+    atm: list[str]
+    place: list[tuple[float, float] | None]
+    floor: list[int | None]
+    templates: list[Count]
+    pictures: list[Count]
+
+
+class _Pictures(_Part):
+    """A line for each picture, by identity and time; ``face`` is its place among the faces."""
+
+    face: list[Count]
+    at: list[int]
+    atm: list[str]
+    session: list[str | None]
+    card: list[str | None]
+    amount: list[Amount | None]
+    kind: list[str | None]
+
+
+class _Described(_Part):
+    """``faces`` are all that were counted, in that order, and ``numbers`` their identities'."""
+
+    version: int
+    model_id: str
+    dim: int
+    gap_s: float
+    identities: _Identities
+    qualities: list[Score]
+    faces: list[str]
+    numbers: list[int]
+    pictures: _Pictures
 
 
 def dump(roster: Roster) -> bytes:
     """The roster as bytes; equal rosters give equal bytes."""
-    content = {
-        "version": VERSION,
-        "model_id": roster.model_id,
-        "dim": roster.index.dim,
-        "gap_s": roster.gap.total_seconds(),
-        "identities": [_identity(identity) for identity in roster.identities.values()],
-        "seen": roster.seen,
-    }
-    described = to_json(content)
-    rows = [row for identity in roster.identities.values() for row in identity.rows]
-    vectors = roster.index.get(np.array(rows, np.int64)).astype("<f4", copy=False)
-    return len(described).to_bytes(LENGTH, "little") + described + vectors.tobytes()
+    people = list(roster.identities.values())
+    places = [person.last.place for person in people]
+    floors = [person.visits.floor for person in people]
+    frames = [person.visits.frames for person in people]
+    faces = {face_id: place for place, face_id in enumerate(roster.seen)}
+    every = list(chain.from_iterable(frames))
+    described = _Described.model_construct(
+        version=VERSION,
+        model_id=roster.model_id,
+        dim=roster.index.dim,
+        gap_s=roster.gap.total_seconds(),
+        identities=_Identities.model_construct(
+            id=[person.identity_id for person in people],
+            first_seen=[_number(person.first_seen) for person in people],
+            last=[_number(person.last.at) for person in people],
+            atm=[person.last.atm_id for person in people],
+            place=[None if place is None else (place.lat, place.lon) for place in places],
+            floor=[None if floor is None else _number(floor) for floor in floors],
+            templates=[len(person.rows) for person in people],
+            pictures=[len(one) for one in frames],
+        ),
+        qualities=[quality for person in people for quality in person.qualities],
+        faces=list(roster.seen),
+        numbers=list(roster.seen.values()),
+        pictures=_Pictures.model_construct(
+            face=[faces[frame.face_id] for frame in every],
+            at=[_number(frame.captured_at) for frame in every],
+            atm=[frame.atm_id for frame in every],
+            session=[frame.session_id for frame in every],
+            card=[frame.card_token for frame in every],
+            amount=[frame.amount for frame in every],
+            kind=[frame.transaction_type for frame in every],
+        ),
+    )
+    text = described.model_dump_json().encode()
+    rows = np.array([row for person in people for row in person.rows], np.int64)
+    vectors = roster.index.get(rows).astype("<f4", copy=False)
+    return len(text).to_bytes(LENGTH, "little") + text + vectors.tobytes()
 
 
 def load(content: bytes, blank: Roster) -> Roster:
     """The roster in ``content``, as a new one like ``blank``.
 
-    Raises ``Corrupt`` when the content is damaged, of a newer version, or of another model or visit gap.
+    Raises ``Corrupt`` when the content is damaged, of another version, or of another model or visit gap.
     """
+    size = int.from_bytes(content[:LENGTH], "little")
     try:
-        size = int.from_bytes(content[:LENGTH], "little")
-        described: dict[str, Any] = json.loads(content[LENGTH : LENGTH + size])
-        _same(described, blank)
-        vectors = np.frombuffer(content, "<f4", offset=LENGTH + size).reshape(-1, described["dim"])
-        roster = Roster(blank.model_id, blank.index.dim, blank.gap)
-        taken = 0
-        for entry in described["identities"]:
-            identity, slots = _restored(entry, blank.gap)
-            roster.place(identity, np.asarray(vectors[taken : taken + slots], np.float32))
-            taken += slots
-        if taken != len(vectors):
-            message = "the roster's snapshot holds another number of templates than it says"
-            raise Corrupt(message)
-        roster.seen = dict(described["seen"])
-        numbers = range(1, len(described["identities"]) + 1)
-        if list(roster.identities) != list(numbers) or not set(roster.seen.values()) <= set(numbers):
-            message = "the roster's snapshot names identities that it does not hold"
-            raise Corrupt(message)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        _same(_Kind.model_validate_json(content[LENGTH : LENGTH + size]), blank)
+        described = _Described.model_validate_json(content[LENGTH : LENGTH + size])
+        vectors = np.frombuffer(content, "<f4", offset=LENGTH + size).reshape(-1, blank.index.dim)
+        return _restored(described, vectors.astype(np.float32, copy=False), blank)
+    except (ValueError, IndexError, OverflowError) as error:
         message = f"the roster's snapshot is damaged ({type(error).__name__})"
         raise Corrupt(message) from error
+
+
+class _Kind(_Part):
+    """What must be right before the rest can be read: other versions have other fields."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: int
+    model_id: str
+    dim: int
+    gap_s: float
+
+
+def _same(found: _Kind, blank: Roster) -> None:
+    wanted = _Kind(
+        version=VERSION, model_id=blank.model_id, dim=blank.index.dim, gap_s=blank.gap / timedelta(seconds=1)
+    )
+    for name, value in wanted:
+        if getattr(found, name) != value:
+            message = f"the roster's snapshot has {name} {getattr(found, name)}, where {value} is needed"
+            raise Corrupt(message)
+
+
+def _restored(described: _Described, vectors: np.ndarray, blank: Roster) -> Roster:
+    """Raises ``ValueError`` and ``IndexError`` where the columns do not go together."""
+    roster = Roster(blank.model_id, blank.index.dim, blank.gap)
+    roster.seen = dict(zip(described.faces, described.numbers, strict=True))
+    owners = np.repeat(np.arange(1, len(described.identities.id) + 1), described.identities.templates)
+    frames, qualities = _frames(described), iter(described.qualities)
+    columns = (getattr(described.identities, name) for name in type(described.identities).model_fields)
+    people = []
+    for number, line in enumerate(zip(*columns, strict=True), start=1):
+        identity_id, first_seen, last, atm, place, floor, templates, pictures = line
+        where = place and GeoPoint(lat=place[0], lon=place[1])
+        people.append(
+            Identity(
+                identity_id,
+                number,
+                VisitBook.restored(islice(frames, pictures), floor and _time(floor), blank.gap),
+                _time(first_seen),
+                Whereabouts(_time(last), atm, where),
+                qualities=list(islice(qualities, templates)),
+            )
+        )
+    roster.place(people, owners, vectors)
+    counted = sum(len(person.visits) for person in people)
+    fits = (
+        len(roster.seen) == len(described.faces)
+        and set(described.numbers) <= set(roster.identities)
+        and len(described.qualities) == len(vectors) == len(owners)
+        and counted == len(described.pictures.at) == sum(described.identities.pictures)
+    )
+    if not fits:
+        message = "the parts do not fit together"
+        raise ValueError(message)
     return roster
 
 
-def _same(described: dict[str, Any], blank: Roster) -> None:
-    wanted = {
-        "version": VERSION,
-        "model_id": blank.model_id,
-        "dim": blank.index.dim,
-        "gap_s": blank.gap / timedelta(seconds=1),
-    }
-    for name, value in wanted.items():
-        if described[name] != value:
-            message = f"the roster's snapshot has {name} {described[name]}, where {value} is needed"
-            raise Corrupt(message)
+def _frames(described: _Described) -> Iterator[Frame]:
+    columns = [getattr(described.pictures, name) for name in type(described.pictures).model_fields]
+    for face, at, atm, session, card, amount, kind in zip(*columns, strict=True):
+        yield Frame(described.faces[face], atm, _time(at), session, card, amount, kind)
 
 
-def _identity(identity: Identity) -> dict[str, Any]:
-    return {
-        "id": identity.identity_id,
-        "number": identity.number,
-        "first_seen": identity.first_seen.isoformat(),
-        "last": identity.last.at.isoformat(),
-        "atm": identity.last.atm_id,
-        "place": identity.last.place and [identity.last.place.lat, identity.last.place.lon],
-        "qualities": identity.qualities,
-        "visits": identity.visits.dump(),
-    }
+def _number(at: datetime) -> int:
+    return (at - EPOCH) // MICROSECOND
 
 
-def _restored(entry: dict[str, Any], gap: timedelta) -> tuple[Identity, int]:
-    place = entry["place"] and GeoPoint(lat=entry["place"][0], lon=entry["place"][1])
-    identity = Identity(
-        entry["id"],
-        entry["number"],
-        VisitBook.load(entry["visits"], gap),
-        datetime.fromisoformat(entry["first_seen"]),
-        Whereabouts(datetime.fromisoformat(entry["last"]), entry["atm"], place),
-        qualities=list(entry["qualities"]),
-    )
-    return identity, len(identity.qualities)
+def _time(number: int) -> datetime:
+    return EPOCH + timedelta(microseconds=number)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clustering import snapshot
 from clustering.calibration import probability
 from clustering.decide import Choice, Policy, decide
+from clustering.neighbours import Neighbours
 from clustering.records import Decision, Sighting
-from clustering.roster import Roster, identity_id_of, usable
+from clustering.roster import Roster, flaws, identity_id_of
 from embedder.cards import ModelCard
 from embedder.records import FaceEmbedding
 from ingest.errors import BadRecord
 from ingest.reasons import Reason
 from ingest.records import Position, Record, Rejection
 from ingest.stage import Delivery
+
+DUPLICATE = BadRecord(Reason.DUPLICATE_EVENT, Reason.DUPLICATE_EVENT.sentence)
 
 
 class ClusterStage:
@@ -35,18 +37,22 @@ class ClusterStage:
         self.roster = Roster(card.model_id, card.dim, self._policy.visit_gap)
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
-        nearest = self._search([d.record for d in batch if isinstance(d.record, FaceEmbedding)])
-        # Templates that this very batch has written are not in the search's answer: they are added to it.
-        fresh: list[int] = []
+        faces = {at: delivery.record for at, delivery in enumerate(batch) if isinstance(delivery.record, FaceEmbedding)}
+        faults = self._faults(faces)
+        sound = [at for at in faces if at not in faults]
+        near = self._neighbours([faces[at] for at in sound])
+        places = {at: place for place, at in enumerate(sound)}
         outputs = []
-        for delivery in batch:
-            face = delivery.record
-            outcome: Record = face
-            if isinstance(face, FaceEmbedding):
-                try:
-                    outcome = self._sighting(face, nearest, fresh, delivery.position)
-                except BadRecord as error:
-                    outcome = _rejection(face, error, delivery.position)
+        for at, delivery in enumerate(batch):
+            outcome: Record = delivery.record
+            if at in faces:
+                face = faces[at]
+                fault = faults.get(at) or (DUPLICATE if face.face_id in self.roster.seen else None)
+                outcome = (
+                    _rejection(face, fault, delivery.position)
+                    if fault
+                    else self._sighting(face, near, places[at], delivery.position)
+                )
             outputs.append(Delivery(outcome, delivery.position))
         return outputs
 
@@ -60,41 +66,26 @@ class ClusterStage:
     def restore(self, content: bytes) -> None:
         self.roster = snapshot.load(content, self.roster)
 
-    def _search(self, faces: list[FaceEmbedding]) -> dict[str, NDArray[np.int64]]:
-        """The rows of each usable face's nearest templates, by one search for the whole batch."""
-        sound = [face for face in faces if face.model_id == self._card.model_id and not usable(face, self.roster)]
-        if not sound:
-            return {}
-        # Each face of the batch may overwrite one row: so many more, and the nearest of then are among those of now.
-        reach = self._policy.nearest + len(sound)
-        _, rows = self.roster.index.search(np.stack([face.template for face in sound]), reach)
-        found: dict[str, NDArray[np.int64]] = {}
-        for face, line in zip(sound, rows, strict=True):
-            found.setdefault(face.face_id, line[line >= 0])  # a second one of this id is not decided
-        return found
+    def _faults(self, faces: dict[int, FaceEmbedding]) -> dict[int, BadRecord]:
+        """Why a face can't be compared with this roster, for those that can't, by their keys."""
+        found = {at: flaw for at, flaw in zip(faces, flaws(list(faces.values()), self._card.dim), strict=True) if flaw}
+        faults = {at: BadRecord(Reason.BAD_RECORD, flaw) for at, flaw in found.items()}
+        for at, face in faces.items():
+            if face.model_id != self._card.model_id:
+                detail = f"The template is of model {face.model_id}; this roster is of {self._card.model_id}."
+                faults[at] = BadRecord(Reason.MODEL_MISMATCH, detail)
+        return faults
 
-    def _sighting(
-        self,
-        face: FaceEmbedding,
-        nearest: dict[str, NDArray[np.int64]],
-        fresh: list[int],
-        position: Position,
-    ) -> Sighting:
-        if face.model_id != self._card.model_id:
-            raise BadRecord(
-                Reason.MODEL_MISMATCH,
-                f"The template is of model {face.model_id}; this roster is of {self._card.model_id}.",
-            )
-        if wrong := usable(face, self.roster):
-            raise BadRecord(Reason.BAD_RECORD, wrong)
-        if face.face_id in self.roster.seen:
-            raise BadRecord(Reason.DUPLICATE_EVENT, Reason.DUPLICATE_EVENT.sentence)
-        rows = np.union1d(nearest[face.face_id], np.array(fresh, np.int64)).astype(np.int64)
-        choice = decide(face, rows, self.roster, self._card.linking, self._policy)
+    def _neighbours(self, faces: list[FaceEmbedding]) -> Neighbours:
+        vectors = np.frombuffer(b"".join(face.vector for face in faces), "<f4").reshape(-1, self._card.dim)
+        return Neighbours(vectors, self.roster, self._policy.nearest)
+
+    def _sighting(self, face: FaceEmbedding, near: Neighbours, place: int, position: Position) -> Sighting:
+        choice = decide(face, near.best(place), self.roster, self._card.linking, self._policy)
         draft = self._written(face, choice, position)
         visits = self.roster.apply(draft)
         if draft.slot is not None:
-            fresh.append(self.roster.identities[draft.number].rows[draft.slot])
+            near.wrote(place, self.roster.identities[draft.number].rows[draft.slot])
         return draft.model_copy(update={"visits": visits})
 
     def _written(self, face: FaceEmbedding, choice: Choice, position: Position) -> Sighting:

@@ -11,12 +11,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
-from typing import Any
 
-from ingest.errors import Corrupt
 from ingest.records import AtmEvent, ClockSource
 
 VISIT_GAP = timedelta(seconds=120)
@@ -244,32 +242,21 @@ class VisitBook:
         self._floor = floor
         return gone
 
-    def dump(self) -> dict[str, Any]:
-        """The book as plain JSON values; equal books give equal values.  Holds card tokens."""
-        frames = [
-            [
-                f.face_id,
-                f.atm_id,
-                f.captured_at.astimezone(UTC).isoformat(),
-                f.session_id,
-                f.card_token,
-                None if f.amount is None else str(f.amount),
-                f.transaction_type,
-            ]
-            for f in sorted(self._frames.values(), key=in_time)
-        ]
-        return {"floor": self._floor and self._floor.astimezone(UTC).isoformat(), "frames": frames}
+    @property
+    def frames(self) -> list[Frame]:
+        """All pictures, by time."""
+        return sorted(self._frames.values(), key=in_time)
+
+    @property
+    def floor(self) -> datetime | None:
+        """The time before which nothing is taken any more."""
+        return self._floor
 
     @classmethod
-    def load(cls, content: dict[str, Any], gap: timedelta = VISIT_GAP) -> VisitBook:
-        """The book that ``dump`` gave.  Raises ``Corrupt``."""
+    def restored(cls, frames: Iterable[Frame], floor: datetime | None, gap: timedelta = VISIT_GAP) -> VisitBook:
+        """The book that had these ``frames`` and this ``floor``."""
         book = cls(gap)
-        try:
-            for face_id, atm_id, at, session_id, card_token, amount, kind in content["frames"]:
-                exact = None if amount is None else Decimal(amount)
-                book.add(Frame(face_id, atm_id, datetime.fromisoformat(at), session_id, card_token, exact, kind))
-            book._floor = content["floor"] and datetime.fromisoformat(content["floor"])
-        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-            message = "the visits in the snapshot are damaged"
-            raise Corrupt(message) from error
+        for frame in frames:
+            book.add(frame)
+        book._floor = floor
         return book

@@ -44,6 +44,7 @@ class Role(StrEnum):
     CLUSTERER = "clusterer"
     ALERTER = "alerter"
     VIEW = "view"
+    NOTIFIER = "notifier"
     GATEWAY = "gateway"
     ALL = "all"
 
@@ -165,11 +166,10 @@ class Metrics:
         for model_id in words.models or ("",):
             about.of(version=words.version, model_id=model_id).set(1)
 
-    def observe(self, outputs: Iterable[Record]) -> None:
-        """Count the records that a batch gave, as far as this role makes them."""
-        embeds, decides, raises = (
-            self.role in (role, Role.ALL) for role in (Role.EMBEDDER, Role.CLUSTERER, Role.ALERTER)
-        )
+    def observe(self, outputs: Iterable[Record], role: Role | None = None) -> None:
+        """Count the records that a batch gave, as far as ``role``, this process's without it, makes them."""
+        does = role or self.role
+        embeds, decides, raises = (does in (one, Role.ALL) for one in (Role.EMBEDDER, Role.CLUSTERER, Role.ALERTER))
         for record in outputs:
             if isinstance(record, Sighting):
                 if decides:

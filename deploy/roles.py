@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
@@ -18,13 +19,14 @@ from clustering.records import Sighting
 from clustering.stage import ClusterStage
 from deploy.routes import alerter_routes, clusterer_routes, embedder_routes
 from deploy.settings import Settings, model_folder
+from deploy.watch import Measured, Watch, polling
 from deploy.wiring import build_embedder, linked_card
 from embedder.cards import load_model_card
 from embedder.records import FaceEmbedding
 from embedder.stage import EmbedOptions, EmbedStage
-from ingest.admission import AdmissionStage
+from ingest.admission import AdmissionStage, ScopeStage
 from ingest.errors import Superseded, Unavailable
-from ingest.kafka_bus.config import ALERTS, EVENTS, FACES, SIGHTINGS, KafkaConfig
+from ingest.kafka_bus.config import ALERTS, DEADLETTER, EVENTS, FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.journal import InputJournal, Journal, OutputJournal
 from ingest.kafka_bus.member import Member, MemberSource, Place
 from ingest.kafka_bus.membership import KafkaMembership
@@ -35,29 +37,21 @@ from ingest.partitions import Division
 from ingest.records import AtmEvent, Record, Rejection
 from ingest.remote import Fetcher, FetchPolicy
 from ingest.snapshots import SnapshotStore
-from ingest.stage import Chain, Stage
-from ingest.worker import Pace, Progress, Worker
+from ingest.stage import Chain
+from ingest.worker import Pace, Worker
 
 EMBEDDER, CLUSTERER, ALERTER = "embedder", "clusterer", "alerter"
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
+SUPERSEDED_PAUSE_S = 1.0
+"""The longest pause before asking for work again: losing it to another process is no outage."""
 LASTING_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What a role tells about itself: that its loop turns, what a batch gave, whether it can work, and losses."""
-
-    turning: Callable[[], None] = lambda: None
-    batch: Callable[[Progress], None] = lambda _: None
-    ready: Callable[[], None] = lambda: None
-    not_ready: Callable[[str], None] = lambda _: None
-    restarted: Callable[[str], None] = lambda _: None
+GRACE_S = 8.0
+"""How long a role that is told to stop may take."""
 
 
 def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
     """Turn events into embeddings until ``stop`` is set; any number of these share the work."""
     config = settings.kafka
-    check_topics(config, (EVENTS, FACES))
     wanted = settings.fetch
     fetcher = Fetcher(
         FetchPolicy(wanted.roots, wanted.private_hosts, settings.limits, wanted.total_s, ca_file=wanted.ca_file)
@@ -66,17 +60,19 @@ def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
     instance = f"{config.group}-{EMBEDDER}-{socket.gethostname()}-{uuid4().hex[:8]}"
 
     def loop() -> None:
+        check_topics(config, (EVENTS, FACES, DEADLETTER))
         with ExitStack() as closing:
             member = Member(config, EMBEDDER, [EVENTS], settings.batch)
             closing.callback(member.close)
-            outbox = KafkaOutbox(config, instance, member, embedder_routes(config))
+            outbox = KafkaOutbox(config, instance, member, embedder_routes(config), on_commit=watch.commit)
             closing.callback(outbox.close)
+            chain = Chain(AdmissionStage(config.scopes), stage)
             worker = Worker(
-                Chain(AdmissionStage(config.scopes), stage),
-                MemberSource(member, (AtmEvent,), watch.turning),
+                chain,
+                MemberSource(member, (AtmEvent,), polling(watch, member, EVENTS)),
                 outbox,
                 pace=Pace(batch=settings.batch, idle_s=0.0),
-                on_batch=watch.batch,
+                on_batch=Measured(watch, chain).batch,
             )
             watch.ready()
             worker.run(until_exhausted=False, stop=stop)
@@ -90,48 +86,46 @@ def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
 def run_clusterer(settings: Settings, watch: Watch, stop: Event) -> None:
     """Decide who is who, one writer per scope, until ``stop`` is set; further processes stand by."""
     config = settings.kafka
-    check_topics(config, (FACES, SIGHTINGS))
     card = linked_card(load_model_card(model_folder(settings.model)), settings)
 
     def journal(inputs: Place) -> Journal:
-        return OutputJournal(config, Place(SIGHTINGS, inputs.partition), (Sighting, Rejection))
+        return OutputJournal(config, Place(SIGHTINGS, inputs.partition), (Sighting, Rejection), watch.turning)
 
-    work = Work(
-        CLUSTERER,
-        FACES,
-        (FaceEmbedding, Rejection),
-        lambda: ClusterStage(card, settings.policy),
-        clusterer_routes,
-        journal,
-    )
+    def stage(scope: str) -> Chain:
+        return Chain(ScopeStage(scope, _event_of), ClusterStage(card, settings.policy))
+
+    topics = (FACES, SIGHTINGS, DEADLETTER)
+    work = Work(CLUSTERER, topics, (FaceEmbedding, Rejection), stage, clusterer_routes, journal)
     _run_divided(settings, work, watch, stop)
 
 
 def run_alerter(settings: Settings, watch: Watch, stop: Event) -> None:
     """Judge sightings by the rules, one writer per scope, until ``stop`` is set."""
     config = settings.kafka
-    check_topics(config, (SIGHTINGS, ALERTS))
     rules = load_rules(settings.rules)
 
     def journal(inputs: Place) -> Journal:
         read, wrote = (Sighting, Rejection), (Alert,)
-        return InputJournal(config, inputs, Place(ALERTS, inputs.partition), (read, wrote))
+        return InputJournal(config, inputs, Place(ALERTS, inputs.partition), (read, wrote), watch.turning)
 
-    def stage() -> Stage:
-        return AlertStage(rules, settings.policy.visit_gap)
+    def stage(_scope: str) -> Chain:
+        return Chain(AlertStage(rules, settings.policy.visit_gap))
 
-    work = Work(ALERTER, SIGHTINGS, (Sighting, Rejection), stage, alerter_routes, journal)
+    work = Work(ALERTER, (SIGHTINGS, ALERTS), (Sighting, Rejection), stage, alerter_routes, journal)
     _run_divided(settings, work, watch, stop)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A role with a memory: what it reads, a blank stage for a partition, where outputs go, what it folds."""
+    """A role with a memory: its ``topics``, of which it reads the first; a blank stage for a scope; the rest of it.
+
+    ``expected`` is what it reads, ``routes`` where outputs go, ``journal`` what is folded in recovery.
+    """
 
     role: str
-    topic: str
+    topics: tuple[str, ...]
     expected: tuple[type[Record], ...]
-    stage: Callable[[], Stage]
+    stage: Callable[[str], Chain]
     routes: Callable[[KafkaConfig], Routes]
     journal: Callable[[Place], Journal]
 
@@ -140,10 +134,13 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
     config = settings.kafka
 
     def loop() -> None:
-        member = Member(config, work.role, [work.topic], settings.stream_batch)
-        membership = KafkaMembership(member, work.expected, watch.turning)
+        check_topics(config, work.topics)
+        member = Member(config, work.role, [work.topics[0]], settings.stream_batch)
+        membership = KafkaMembership(member, work.expected, polling(watch, member, work.topics[0]))
+        restoring: list[tuple[float, Measured]] = []
 
         def open_worker(name: str) -> tuple[Worker, Callable[[], None]]:
+            began = monotonic()
             watch.not_ready(f"restoring {name}")
             inputs = Place.named(name)
             outbox = KafkaOutbox(
@@ -153,18 +150,28 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
                 work.routes(config),
                 inputs=inputs,
                 journal=work.journal(inputs),
+                on_commit=watch.commit,
             )
+            scope = config.scopes[inputs.partition]
+            chain = work.stage(scope)
+            measured = Measured(watch, chain, scope)
+            restoring.append((began, measured))
             worker = Worker(
-                work.stage(),
+                chain,
                 MemorySource([]),  # its batches come from the division
                 outbox,
                 snapshots=SnapshotStore(settings.state_dir / work.role / name.replace("/", "-")),
                 pace=Pace(snapshot_every=settings.snapshot_every),
-                on_batch=watch.batch,
+                on_batch=measured.batch,
             )
             return worker, outbox.close
 
         def turned(_held: Sequence[str]) -> None:
+            if restoring:  # several at a time were restored one after the other
+                watch.restored(monotonic() - restoring[0][0])
+            for _, measured in restoring:
+                measured.size()
+            restoring.clear()
             watch.ready()
 
         Division(membership, open_worker, settings.stream_batch, turned).run(stop)
@@ -175,17 +182,49 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
 def keep_at(loop: Callable[[], None], watch: Watch, stop: Event) -> None:
     """Run ``loop`` until ``stop`` is set; when it is superseded or cut off, again, with blank memories.
 
-    The pause before a new attempt doubles up to 15 s, jittered; it starts over after an attempt that lasted.
+    The pause before a new attempt doubles up to 15 s (1 s when superseded), jittered; it starts over after an
+    attempt that lasted.  Once ``stop`` is set, the process ends within ``GRACE_S``, whatever hangs.
     """
     pause = SHORTEST_PAUSE_S
-    while not stop.is_set():
-        began = monotonic()
-        try:
-            loop()
-        except (Superseded, Unavailable) as error:
-            watch.not_ready(str(error))
-            watch.restarted(str(error))
-            if monotonic() - began > LASTING_S:
-                pause = SHORTEST_PAUSE_S
-            stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            pause = min(LONGEST_PAUSE_S, pause * 2)
+    with ending_in_time(stop):
+        while not stop.is_set():
+            began = monotonic()
+            try:
+                loop()
+            except (Superseded, Unavailable) as error:
+                watch.not_ready(str(error))
+                watch.restarted(str(error))
+                if monotonic() - began > LASTING_S:
+                    pause = SHORTEST_PAUSE_S
+                longest = SUPERSEDED_PAUSE_S if isinstance(error, Superseded) else LONGEST_PAUSE_S
+                stop.wait(min(pause, longest) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                pause = min(longest, pause * 2)
+
+
+def _end_now() -> None:
+    os._exit(1)
+
+
+@contextmanager
+def ending_in_time(stop: Event, seconds: float = GRACE_S, leave: Callable[[], None] | None = None) -> Iterator[None]:
+    """End the process, or call ``leave``, when the block still runs ``seconds`` after ``stop`` was set.
+
+    With the cluster away some of the client's calls wait long, or for ever.  Ending the process loses nothing: what
+    is not committed has not happened, and the next one goes on from there.
+    """
+    done = Event()
+
+    def watch() -> None:
+        stop.wait()
+        if not done.wait(seconds):
+            (leave or _end_now)()
+
+    Thread(target=watch, name="grace", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _event_of(record: Record) -> AtmEvent | None:
+    return record.event if isinstance(record, FaceEmbedding) else None

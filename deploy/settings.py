@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from clustering.decide import Policy
 from embedder.cards import WEIGHTS
 from embedder.quality import GateOptions
 from ingest.errors import UsageError
+from ingest.gateway.config import GatewayConfig
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
 
@@ -40,6 +41,32 @@ class HttpSettings(BaseModel):
     patience_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+class RedisConfig(BaseModel):
+    """The Redis that holds the view: ``redis[s]://[[user]:password@]host[:port]/[database]``, and how keys begin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: SecretStr | None = None
+    prefix: Annotated[str, Field(min_length=1, max_length=100)] = "atmwatch"
+    cluster: bool = False
+
+
+class WebhookConfig(BaseModel):
+    """Where alerts are posted (https), and the file with the secrets that sign them, one a line.
+
+    ``timeout_s`` bounds each of connecting, sending and reading; after ``attempts`` tries the alert waits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: Annotated[str, Field(min_length=1)] | None = None
+    secret_file: Path | None = None
+    ca_file: Path | None = None
+    proxy: str | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = 5.0
+    attempts: Annotated[int, Field(ge=1, le=10)] = 4
+
+
 class LogSettings(BaseModel):
     """How much a role logs: DEBUG, INFO, WARNING or ERROR."""
 
@@ -53,7 +80,9 @@ class Settings(BaseSettings):
 
     ``model`` and ``detector`` are the name of a shipped model or the path of a model folder.  ``threshold``
     replaces the model card's for linking faces.  ``threads`` is how many pictures are worked on at a time (0: one
-    per core).  Nested settings take two underscores: ``ATMWATCH_POLICY__VISIT_GAP=PT3M``.
+    per core).  ``view_secret_file`` holds the secret under which the view counts cards; without it, one is made and
+    kept below ``state_dir``.  ``alerts_file`` takes alerts as JSON Lines.  Nested settings take two underscores:
+    ``ATMWATCH_POLICY__VISIT_GAP=PT3M``.
     """
 
     model_config = SettingsConfigDict(env_prefix="ATMWATCH_", env_nested_delimiter="__", frozen=True, extra="forbid")
@@ -70,8 +99,13 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     kafka: KafkaConfig = KafkaConfig()
     fetch: FetchSettings = FetchSettings()
+    gateway: GatewayConfig = GatewayConfig()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    redis: RedisConfig = RedisConfig()
+    view_secret_file: Path | None = None
+    webhook: WebhookConfig = WebhookConfig()
+    alerts_file: Path | None = None
     stream_batch: Annotated[int, Field(ge=1, le=10_000)] = 256
     snapshot_every: Annotated[int, Field(ge=1)] = 200
     state_dir: Path = Path("state")

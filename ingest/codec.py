@@ -45,6 +45,7 @@ __all__ = [
     "check_clock",
     "decode",
     "encode",
+    "read_event",
     "trace_headers",
 ]
 
@@ -90,6 +91,23 @@ def decode(message: Message, *expected: type[R], limits: MessageLimits = DEFAULT
         raise BadRecord(Reason.BAD_RECORD, "A time lies outside of the years 1 to 9999.") from error
     _check(record, claim=envelope.image is None)
     return record
+
+
+def read_event(content: bytes, image: bytes | None = None) -> AtmEvent:
+    """The event in ``content``, an AtmEvent's JSON, for ways in that have no message; ``image`` came beside it.
+
+    Without an image the event is a claim check.  The caller bounds both.  Raises BadRecord as ``decode`` does.
+    """
+    try:
+        event = AtmEvent.model_validate_json(content)
+    except ValidationError as error:
+        raise _why(error) from error
+    except OverflowError as error:
+        raise BadRecord(Reason.BAD_RECORD, "A time lies outside of the years 1 to 9999.") from error
+    if event.image is not None:
+        raise BadRecord(Reason.BAD_RECORD, "image: a picture comes beside the JSON, never in it.")
+    _check_event(event, claim=image is None)
+    return event if image is None else event.model_copy(update={"image": image})
 
 
 def check_clock(event: AtmEvent, now: datetime, tolerance: timedelta) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import bench, demo, evaluate, models, replay, rules, run, schema, topics
+from deploy.cli import bench, deadletter, demo, evaluate, models, publish, replay, rules, run, schema, topics, view
 from deploy.cli.console import err
 from ingest.errors import AtmwatchError, UsageError
 
@@ -29,7 +29,10 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
 app.add_typer(topics.app, name="topics")
+app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(view.app, name="view")
 run.register(app)
+publish.register(app)
 schema.register(app)
 
 

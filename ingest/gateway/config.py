@@ -42,6 +42,11 @@ class GatewayConfig(BaseModel):
     body_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     remembered: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether it says who may send; a gateway where it does not won't start."""
+        return self.keys_file is not None or self.allow_anonymous
+
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
         if self.max_in_flight_bytes < self.max_body_bytes:

@@ -7,7 +7,7 @@ waits for a request.  Everything else here belongs to the loop.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ class Status(StrEnum):
 class _Waiting:
     digest: bytes
     outcome: asyncio.Future[AtmwatchError | None]
+    slot: Slot
 
 
 class Intake:
@@ -59,6 +60,8 @@ class Intake:
         self._timeout_s = ack_timeout_s
         self._acknowledged: OrderedDict[str, bytes] = OrderedDict()
         self._waiting: dict[str, _Waiting] = {}
+        self._outcomes: deque[tuple[str, AtmwatchError | None]] = deque()
+        self._called = False
 
     async def accept(self, event: AtmEvent, digest: bytes, slot: Slot, trace: Headers = ()) -> Status:
         """Return once the broker has the event.  ``slot`` is left when it needs no memory any more.
@@ -86,26 +89,31 @@ class Intake:
 
     def _send(self, event: AtmEvent, digest: bytes, slot: Slot, trace: Headers) -> _Waiting:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(digest, loop.create_future())
-
-        def settle(error: AtmwatchError | None) -> None:
-            slot.leave()
-            del self._waiting[event.event_id]
-            if error is None:
-                self._remember(event.event_id, digest)
-            waiting.outcome.set_result(error)
 
         def done(error: AtmwatchError | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it whoever asked
-                loop.call_soon_threadsafe(settle, error)
+            self._outcomes.append((event.event_id, error))
+            if not self._called:  # one call for all that a batch brings: each wakes the loop by a system call
+                self._called = True
+                with suppress(RuntimeError):  # the loop has ended, and with it whoever asked
+                    loop.call_soon_threadsafe(self._settle)
 
         try:
             self._sender.send(event, done, trace)
         except AtmwatchError as error:
             raise of_error(error) from error
         slot.lend()
-        self._waiting[event.event_id] = waiting
+        self._waiting[event.event_id] = waiting = _Waiting(digest, loop.create_future(), slot)
         return waiting
+
+    def _settle(self) -> None:
+        self._called = False  # before the first is taken, so that whatever comes now is taken, or calls again
+        while self._outcomes:
+            event_id, error = self._outcomes.popleft()
+            waiting = self._waiting.pop(event_id)
+            waiting.slot.leave()
+            if error is None:
+                self._remember(event_id, waiting.digest)
+            waiting.outcome.set_result(error)
 
     def _remember(self, event_id: str, digest: bytes) -> None:
         self._acknowledged[event_id] = digest

@@ -68,12 +68,22 @@ class Slot:
     def __init__(self, flight: InFlight) -> None:
         self._flight: InFlight | None = flight
         self._bytes = 0
+        self._lent = False
 
     def hold(self, size: int) -> None:
         """Have room for a body of ``size`` bytes.  Raises Problem (OVERLOADED)."""
         if self._flight is not None and size > self._bytes:
             self._flight.grow(size - self._bytes)
             self._bytes = size
+
+    def lend(self) -> None:
+        """From now on the room is needed until ``leave``, even when the request has long been answered."""
+        self._lent = True
+
+    def release(self) -> None:
+        """The request is answered: give its room back, unless it was lent."""
+        if not self._lent:
+            self.leave()
 
     def leave(self) -> None:
         """Give all of it back; again does nothing."""

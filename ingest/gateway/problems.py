@@ -22,7 +22,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Code(StrEnum):
-    """Why a request was refused that holds no faulty event; the status and the title that go with it."""
+    """Why a request was refused that holds no faulty event; the status and the sentence that go with it."""
 
     MALFORMED_REQUEST = "malformed_request", 400, "The request can't be read."
     UNAUTHENTICATED = "unauthenticated", 401, "A valid API key is needed."
@@ -39,13 +39,13 @@ class Code(StrEnum):
     BROKER_UNAVAILABLE = "broker_unavailable", 503, "The event was not acknowledged."
 
     status: int
-    title: str
+    sentence: str
 
-    def __new__(cls, code: str, status: int = 500, title: str = "") -> Code:
+    def __new__(cls, code: str, status: int = 500, sentence: str = "") -> Code:
         member = str.__new__(cls, code)
         member._value_ = code
         member.status = status
-        member.title = title
+        member.sentence = sentence
         return member
 
 
@@ -74,11 +74,10 @@ class ProblemDetails(BaseModel):
 class Problem(Exception):
     """A request that is refused; ``detail`` is one sentence.  Answered by the application."""
 
-    def __init__(self, code: Code, detail: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    def __init__(self, code: Code | Reason, detail: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(f"{code}: {detail}")
-        self.status = code.status
-        self.code: str = code
-        self.title = code.title
+        self.code = code
+        self.status = code.status if isinstance(code, Code) else STATUS.get(code, 422)
         self.detail = detail
         self.headers = headers
 
@@ -89,27 +88,18 @@ class Problem(Exception):
 
 
 def of_error(error: AtmwatchError) -> Problem:
-    """The problem that an error of ours is to the client."""
+    """The problem that an error of ours is to the client: the event's fault, or the broker's."""
     if isinstance(error, BadRecord):
-        return of_record(error)
+        return Problem(error.reason, error.detail)
     pause = error.retry_after if isinstance(error, Unavailable) else 1.0
     return Problem.busy(Code.BROKER_UNAVAILABLE, "The broker did not acknowledge; send the event again.", pause)
-
-
-def of_record(error: BadRecord) -> Problem:
-    """An event that can't be used: its reason's code, 422 unless ``STATUS`` says another."""
-    problem = Problem(Code.MALFORMED_REQUEST, error.detail)
-    problem.status = STATUS.get(error.reason, 422)
-    problem.code = error.reason
-    problem.title = error.reason.sentence
-    return problem
 
 
 def response(problem: Problem, request_id: str) -> Response:
     """The answer to the client."""
     details = ProblemDetails(
         type=f"urn:atmwatch:problem:{problem.code}",
-        title=problem.title,
+        title=problem.code.sentence,
         status=problem.status,
         code=problem.code,
         detail=problem.detail,

@@ -11,11 +11,12 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from ingest.cloudevents import BYTES_TYPE, CONTENT_TYPE, JSON_TYPE, PREFIX, STRUCTURED_TYPE
@@ -23,6 +24,9 @@ from ingest.codec import Message
 from ingest.gateway.limits import Slot
 from ingest.gateway.problems import Code, Problem
 from ingest.trace_context import Headers
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MULTIPART_TYPE = "multipart/form-data"
 EVENT_PART, IMAGE_PART = "event", "image"

@@ -6,7 +6,7 @@ notes up between two polls (``changes``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +17,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 
 from ingest.codec import DEFAULT_MESSAGE_LIMITS, Message, MessageLimits, decode
 from ingest.errors import BadRecord, Superseded
@@ -101,7 +102,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 class Member:
     """One member of the consumer group ``<config.group>-<role>``, subscribed to ``topics``.
 
-    Reads committed records only, and commits nothing itself: offsets are committed in the transaction of an outbox.
+    Reads committed records only.  Offsets are committed in the transaction of an outbox, or, by those whose outputs
+    Kafka does not hold, by ``commit``.
     Belongs to one thread.  Raises ``Unavailable`` while the cluster can't be reached.
     """
 
@@ -127,6 +129,10 @@ class Member:
                 partition_assignment_strategy=(CooperativeStickyAssignor,),  # who keeps a partition need not restore it
             )
             named = [config.topic_prefix + topic for topic in topics]
+            for topic in named:
+                # A leader that divides the work before it knows the partitions gives them to nobody, and may never
+                # notice (a race in the client).  So it knows them before it joins.
+                self._consumer.partitions_for_topic(topic)
             self._consumer.subscribe(topics=named, listener=_Listener(self._notes, config))
 
     def poll(self, max_records: int, timeout_s: float) -> list[Received]:
@@ -150,6 +156,12 @@ class Member:
         with translated():
             offset: int | None = self._consumer.committed(place.on_wire(self.config))
         return offset
+
+    def commit(self, done: Mapping[Place, int]) -> None:
+        """Let the group go on behind these offsets.  Raises ``Superseded`` when this member has lost its place."""
+        offsets = {place.on_wire(self.config): OffsetAndMetadata(offset + 1, "", -1) for place, offset in done.items()}
+        with translated():
+            self._consumer.commit(offsets, timeout_ms=round(self.config.request_timeout_s * 1000))
 
     def seek(self, place: Place, offset: int | None) -> None:
         """Read on at ``offset`` of ``place``, at its beginning when None."""

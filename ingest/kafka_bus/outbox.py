@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
@@ -37,9 +38,10 @@ class KafkaOutbox:
     """Commits what a worker made out of what ``member`` read.
 
     ``transactional_id`` names the work, not the process: whoever opens it again fences the one before, whose
-    unfinished transaction is aborted.  ``journal`` is what recovery reads (None for a role without a memory).
-    A commit that fails ends this outbox: it raises ``Superseded`` or ``Unavailable``, and nothing of the batch has
-    happened, or, when the answer was lost, all of it; the group's offset tells the next one which.
+    unfinished transaction is aborted.  ``journal`` is what recovery reads (None for a role without a memory);
+    ``on_commit`` hears the seconds of each commit.  A commit that fails ends this outbox: it raises ``Superseded`` or
+    ``Unavailable``, and nothing of the batch has happened, or, when the answer was lost, all of it; the group's offset
+    tells the next one which.
     """
 
     name = "outbox"
@@ -53,12 +55,14 @@ class KafkaOutbox:
         *,
         inputs: Place | None = None,
         journal: Journal | None = None,
+        on_commit: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._member = member
         self._routes = routes
         self._inputs = inputs
         self._journal = journal
+        self._on_commit = on_commit
         self._deadline = Deadline(config.transaction_timeout_s, at_a_time=2)
         with connecting(config):
             self._producer = KafkaProducer(
@@ -87,6 +91,7 @@ class KafkaOutbox:
             for position in upto
         }
         # The client's own calls have no time limit, and some never return once the coordinator was away.
+        began = monotonic()
         try:
             written = self._deadline.run(lambda: self._transaction(outputs, offsets))
         except TimeoutError as error:
@@ -94,6 +99,7 @@ class KafkaOutbox:
             raise Unavailable(what) from error
         except KafkaError as error:
             raise self._failed(error) from error
+        self._on_commit(monotonic() - began)
         if self._journal is not None:
             for place, offset in written:
                 self._journal.wrote(place, offset)

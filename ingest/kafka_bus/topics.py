@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from time import sleep
 from typing import Annotated, Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
@@ -16,6 +17,7 @@ from ingest.kafka_bus.client import connecting, connection, translated
 from ingest.kafka_bus.config import ALERTS, FACES, SIGHTINGS, KafkaConfig
 
 PER_SCOPE = (FACES, SIGHTINGS, ALERTS)
+LOOKS, LOOK_AGAIN_S = 4, 0.75
 
 
 class TopicSpec(BaseModel):
@@ -96,18 +98,27 @@ def _settings(described: dict[str, Any], topic: str) -> dict[str, str]:
 
 
 def check_topics(config: KafkaConfig, names: tuple[str, ...]) -> None:
-    """Raise ``UsageError`` when a topic is missing, or one divided by scope has not one partition for each scope."""
+    """Raise ``UsageError`` when a topic is missing, or one divided by scope has not one partition for each scope.
+
+    A topic that was just made, or a broker that just came back, may be late in telling: it is asked for some seconds.
+    """
     admin = Admin(config)
     try:
-        known = admin.partitions()
+        for _ in range(LOOKS):
+            wrong = _wrong(config, names, admin.partitions())
+            if not wrong:
+                return
+            sleep(LOOK_AGAIN_S)
     finally:
         admin.close()
+    message = f"topics are not as they should be: {'; '.join(wrong)}; run `atmwatch topics create`"
+    raise UsageError(message)
+
+
+def _wrong(config: KafkaConfig, names: tuple[str, ...], known: dict[str, int]) -> list[str]:
     wrong = [f"{config.topic_prefix}{name} is missing" for name in names if name not in known]
-    wrong += [
+    return wrong + [
         f"{config.topic_prefix}{name} has {known[name]} partitions for {len(config.scopes)} scopes"
         for name in names
         if name in PER_SCOPE and name in known and known[name] != len(config.scopes)
     ]
-    if wrong:
-        message = f"topics are not as they should be: {'; '.join(wrong)}; run `atmwatch topics create`"
-        raise UsageError(message)

@@ -42,6 +42,12 @@ COMMANDS = (
     ("models", "verify"),
     ("rules",),
     ("rules", "check"),
+    ("run",),
+    ("publish",),
+    ("topics", "create"),
+    ("view", "rebuild"),
+    ("deadletter", "list"),
+    ("deadletter", "replay"),
 )
 
 

@@ -27,6 +27,10 @@ from portraits import (
     put,
 )
 
+from alerts.records import Alert
+from clustering.records import Sighting
+from ingest.records import Rejection
+
 LOOKS: Mapping[str, Callable[[], Image.Image]] = MappingProxyType(
     {
         "alice": lambda: portrait(ALICE),
@@ -65,6 +69,19 @@ class Result:
     atms: tuple[int, ...]
     alerts: tuple[tuple[str, int | None, str], ...]
     rejected: tuple[str, ...]
+
+
+def summed_up(sightings: Sequence[Sighting], alerts: Sequence[Alert], rejections: Sequence[Rejection]) -> Result:
+    """What the journals, in their order, come to."""
+    numbers = sorted({sighting.number for sighting in sightings})
+    by_person = [[s for s in sightings if s.number == number] for number in numbers]
+    return Result(
+        visits=tuple(mine[-1].visits for mine in by_person),
+        pictures=tuple(len(mine) for mine in by_person),
+        atms=tuple(len({s.event.atm_id for s in mine}) for mine in by_person),
+        alerts=tuple((a.rule_id, a.number, a.raised_at.isoformat()) for a in alerts),
+        rejected=tuple(rejection.reason.value for rejection in rejections),
+    )
 
 
 @dataclass(frozen=True)

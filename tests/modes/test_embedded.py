@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scenarios import CITY_RESULT, CITY_WALK, SCENARIOS, Result, Scenario, tabled
+from scenarios import CITY_RESULT, CITY_WALK, SCENARIOS, Result, Scenario, summed_up, tabled
 
 from alerts.records import Alert
 from clustering.records import Sighting
@@ -22,16 +22,7 @@ RunMode = Callable[[Scenario, Path], Result]
 def embedded(scenario: Scenario, base: Path) -> Result:
     """One process, a folder as source, and JSONL journals."""
     _, out = replayed(scenario, base)
-    sightings = list(read_journal(out, Sighting))
-    numbers = sorted({sighting.number for sighting in sightings})
-    by_person = [[s for s in sightings if s.number == number] for number in numbers]
-    return Result(
-        visits=tuple(mine[-1].visits for mine in by_person),
-        pictures=tuple(len(mine) for mine in by_person),
-        atms=tuple(len({s.event.atm_id for s in mine}) for mine in by_person),
-        alerts=tuple((a.rule_id, a.number, a.raised_at.isoformat()) for a in read_journal(out, Alert)),
-        rejected=tuple(rejection.reason.value for rejection in read_journal(out, Rejection)),
-    )
+    return summed_up(*(list(read_journal(out, kind)) for kind in (Sighting, Alert, Rejection)))
 
 
 def replayed(scenario: Scenario, base: Path, options: ReplayOptions | None = None) -> tuple[ReplayResult, Path]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from templates import face, model_card, people, sighting, unit
 
 from clustering.decide import Choice, Policy, background_of, choose_slot, decide
+from clustering.neighbours import Neighbours
 from clustering.roster import Roster
 from clustering.snapshot import dump
 from embedder.cards import Linking
@@ -34,7 +35,11 @@ def roster(*looks: np.ndarray, **event: Any) -> Roster:
 
 
 def chosen(found: FaceEmbedding, known: Roster, linking: Linking = LINKING, **policy: Any) -> Choice:
-    return decide(found, np.arange(known.templates), known, linking, Policy(**policy))
+    return decide(found, resembled(found, known), known, linking, Policy(**policy))
+
+
+def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> dict[int, float]:
+    return Neighbours(found.template[None], known, nearest).best(0)
 
 
 def like(*cosines: float, rest: int = DIM - 1) -> np.ndarray:
@@ -109,29 +114,6 @@ def test_deciding_changes_nothing() -> None:
     assert dump(known) == before
     assert [chosen(one, known) for one in faces] == once
     assert {choice.number is None for choice in once} == {True, False}
-
-
-@given(st.permutations(range(20)), st.integers(0, 50))
-def test_the_order_of_rows_does_not_matter_and_of_equals_the_first_is_taken(order: list[int], seed: int) -> None:
-    vectors = people(10, DIM)
-    known = roster(*vectors, *vectors)
-    found = face("e", vectors[seed % 10] + 0.2 * people(1, DIM, seed)[0])
-    lists = [np.array(order), np.arange(20)]
-    choices = [decide(found, rows, known, LINKING, Policy()) for rows in lists]
-    assert choices[0] == choices[1]
-    assert choices[0].number is None or choices[0].number <= 10
-
-
-@given(st.integers(0, 100), st.integers(1, 25), st.data())
-def test_rows_beyond_the_nearest_change_nothing(seed: int, nearest: int, data: st.DataObject) -> None:
-    known = roster(*people(30, DIM))
-    found = face("e", people(30, DIM)[seed % 30] + 0.5 * people(1, DIM, seed)[0])
-    policy = Policy(nearest=nearest)
-    _, best = known.index.search(found.template[None], nearest)
-    more = data.draw(st.sets(st.integers(0, 29), max_size=10))
-    rows = np.union1d(best[0], np.array(sorted(more), np.int64))
-    expected = decide(found, best[0], known, LINKING, policy)
-    assert decide(found, rows, known, LINKING, policy) == expected
 
 
 @pytest.mark.parametrize(("hours", "number"), [(71.9, 1), (72, 1), (72.1, None), (-500, 1)])

@@ -14,7 +14,7 @@ from templates import NOON, face, people, sighting, unit
 from clustering.index import NumpyIndex
 from clustering.places import Whereabouts
 from clustering.records import Sighting
-from clustering.roster import Roster, identity_id_of, usable
+from clustering.roster import Roster, flaws, identity_id_of
 from clustering.snapshot import dump
 from embedder.records import FaceEmbedding, pack
 from ingest.errors import Corrupt
@@ -160,7 +160,9 @@ def test_an_identitys_id_is_stable_a_name_and_tells_nothing() -> None:
 
 def found_unusable(change: Callable[[FaceEmbedding], dict[str, Any]]) -> str | None:
     sound = face("e", people(1, DIM)[0])
-    return usable(sound.model_copy(update=change(sound)), roster())
+    after, found = flaws([sound.model_copy(update=change(sound)), sound], DIM)[::-1]
+    assert after is None  # one that is damaged says nothing of the next
+    return found
 
 
 def test_a_sound_vector_is_usable() -> None:

@@ -1,0 +1,138 @@
+"""Roles as processes of their own, as ``atmwatch run`` starts them, watched from outside while they work."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+
+from ingest.errors import AtmwatchError
+
+LOOK_EVERY_S = 0.1
+FAREWELL_S = 30.0
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_EVENTS = re.compile(r"^atmwatch_events_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A role at one moment: ``at`` on the monotonic clock, inputs committed, processor seconds, resident MB."""
+
+    at: float
+    events: int
+    cpu_s: float
+    rss_mb: float
+
+
+@dataclass(slots=True)
+class RoleProcess:
+    """One running role; ``looks`` are kept in the order of time."""
+
+    role: str
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+    started: float
+    looks: list[Look] = field(default_factory=list)
+
+    def look(self) -> Look | None:
+        """How the role is now; None while it does not answer.  Raises ``AtmwatchError`` when it has ended."""
+        if self.process.poll() is not None:
+            said = self.log.read_text("utf-8", "replace").strip().splitlines()
+            message = f"the {self.role} ended: {said[-1] if said else 'it said nothing'}"
+            raise AtmwatchError(message)
+        try:
+            text = httpx.get(f"{self.address}/metrics", timeout=5.0).text
+        except httpx.HTTPError:
+            return None
+        cpu_s, rss_mb = usage(self.process.pid)
+        now = Look(monotonic(), round(sum(map(float, _EVENTS.findall(text)))), cpu_s, rss_mb)
+        self.looks.append(now)
+        return now
+
+    def wait_for(self, events: int, limit_s: float) -> Look:
+        """Look again and again until so many inputs are committed.  Raises ``AtmwatchError`` after ``limit_s``."""
+        end = monotonic() + limit_s
+        while monotonic() < end:
+            now = self.look()
+            if now is not None and now.events >= events:
+                return now
+            sleep(LOOK_EVERY_S)
+        message = f"the {self.role} had not committed {events:,} inputs after {limit_s:.0f} s"
+        raise AtmwatchError(message)
+
+    def wait_ready(self, limit_s: float) -> None:
+        """Wait until the role says that it can work."""
+        end = monotonic() + limit_s
+        while monotonic() < end:
+            if self.look() is not None and httpx.get(f"{self.address}/readyz", timeout=5.0).is_success:
+                return
+            sleep(LOOK_EVERY_S)
+        message = f"the {self.role} was not ready after {limit_s:.0f} s"
+        raise AtmwatchError(message)
+
+    @property
+    def course(self) -> list[Look]:
+        """The looks from the first committed input to the last."""
+        most = max((look.events for look in self.looks), default=0)
+        first = next((at for at, look in enumerate(self.looks) if look.events), 0)
+        last = next((at for at, look in enumerate(self.looks) if look.events == most), 0)
+        return self.looks[first : last + 1]
+
+    @property
+    def rate(self) -> float:
+        """Inputs committed a second, from the first that were seen to the last; 0 where one look saw all."""
+        course = self.course
+        seconds = course[-1].at - course[0].at if course else 0
+        return (course[-1].events - course[0].events) / seconds if seconds else 0.0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor milliseconds for each input, all threads together."""
+        course = self.course
+        events = course[-1].events - course[0].events if course else 0
+        return 1000 * (course[-1].cpu_s - course[0].cpu_s) / events if events else 0.0
+
+
+@contextmanager
+def running(role: str, settings: Mapping[str, str], scratch: Path) -> Iterator[RoleProcess]:
+    """``atmwatch run ROLE`` with ``settings`` in its environment; told to stop at the end, and waited for."""
+    port = _free_port()
+    log = scratch / f"{role}.log"
+    command = [sys.executable, "-m", "deploy.cli", "run", role]
+    environment = {**os.environ, **settings, "ATMWATCH_HTTP__HOST": "127.0.0.1", "ATMWATCH_HTTP__PORT": str(port)}
+    started = monotonic()
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)  # noqa: S603
+    try:
+        yield RoleProcess(role, process, f"http://127.0.0.1:{port}", log, started)
+    finally:
+        process.terminate()
+        try:
+            process.wait(FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def usage(pid: int) -> tuple[float, float]:
+    """A process's processor seconds and resident memory in MB (10^6 bytes), from /proc (Linux)."""
+    # The second field is the program's name in brackets, and may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    user, system, pages = int(fields[11]), int(fields[12]), int(fields[21])
+    return (user + system) * TICK_S, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

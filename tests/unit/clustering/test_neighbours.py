@@ -1,0 +1,98 @@
+"""What a face resembles, against plain arithmetic: whatever the batch writes meanwhile, and however many are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from templates import face, people, sighting, unit
+
+from clustering.index import GROUP
+from clustering.neighbours import DECIMALS, SPARE, Neighbours
+from clustering.roster import Roster
+
+DIM = 8
+
+
+def roster(vectors: np.ndarray, owners: list[int]) -> Roster:
+    """Each of ``vectors`` (n, dim) as a template of its owner; founders come by number."""
+    found, slots = Roster("m.1", DIM), dict.fromkeys(owners, 0)
+    for at, (vector, owner) in enumerate(zip(vectors, owners, strict=True)):
+        found.apply(sighting(face(f"known-{at}", vector), owner, slots[owner]))
+        slots[owner] += 1
+    return found
+
+
+def oracle(vector: np.ndarray, known: Roster, nearest: int) -> dict[int, float]:
+    rows = np.arange(known.templates)
+    cosines = np.round(known.index.get(rows) @ vector.astype(np.float64), DECIMALS).tolist()
+    ranked = sorted(zip(cosines, known.owners(rows).tolist(), strict=True), key=lambda one: (-one[0], one[1]))
+    best: dict[int, float] = {}
+    for cosine, owner in ranked[:nearest]:
+        best.setdefault(owner, cosine)
+    return best
+
+
+def same(found: dict[int, float], expected: dict[int, float]) -> bool:
+    return list(found) == list(expected) and list(found.values()) == pytest.approx(list(expected.values()), abs=2e-6)
+
+
+def test_a_blank_roster_resembles_nobody() -> None:
+    near = Neighbours(np.stack([unit(v) for v in people(2, DIM)]), Roster("m.1", DIM), 4)
+    assert near.best(0) == near.best(1) == {}
+
+
+def test_a_batch_may_be_empty() -> None:
+    Neighbours(np.zeros((0, DIM), np.float32), roster(people(3, DIM), [1, 2, 3]), 4)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 30))
+def test_it_is_what_plain_arithmetic_gives_while_rows_are_written(seed: int, nearest: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    owners = sorted({1, *rng.integers(1, 30, 60).tolist()})
+    known = roster(people(len(owners), DIM, seed), list(range(1, len(owners) + 1)))
+    probes = np.stack([unit(v) for v in people(count, DIM, seed + 1) + people(1, DIM, seed)])
+    near = Neighbours(probes, known, nearest)
+    for place, probe in enumerate(probes):
+        assert same(near.best(place), oracle(probe, known, nearest))
+        number = int(rng.integers(1, known.next_number + 1))
+        slot = int(rng.integers(2)) if number < known.next_number else 0
+        slot = min(slot, len(known.identities[number].rows) if slot or number < known.next_number else 0)
+        known.apply(sighting(face(f"e{place}", probe), number, slot))
+        near.wrote(place, known.identities[number].rows[slot])
+
+
+@pytest.mark.parametrize("count", [3, 40 * GROUP * SPARE])
+def test_of_equals_the_first_founded_are_taken_however_many_there_are(count: int) -> None:
+    """With ever so many templates alike, the search has to go deeper until none can have been missed."""
+    known, one = Roster("m.1", DIM), unit(np.arange(1, DIM + 1))
+    found = sighting(face("known", one), 1)
+    known.apply(found)
+    identity = known.identities[1]
+    people_alike = [
+        type(identity)(f"p{n}", n, identity.visits, identity.first_seen, identity.last, qualities=[1.0])
+        for n in range(1, count + 1)
+    ]
+    blank = Roster("m.1", DIM)
+    blank.place(people_alike, np.arange(1, count + 1), np.tile(one, (count, 1)))
+    best = Neighbours(one[None], blank, 3).best(0)
+    assert best == {1: 1.0, 2: 1.0, 3: 1.0}
+
+
+def test_rows_that_were_overwritten_make_room_for_those_behind_them() -> None:
+    """A batch replaces so many of a face's nearest templates that the search's answer no longer reaches far enough."""
+    first = unit([1.0, *[0.01] * (DIM - 1)])
+    away = unit([-1.0] + [0.0] * (DIM - 1))
+    count, nearest = 60, 4
+    near_ones = np.stack([unit(first + 0.002 * i * unit(people(1, DIM, i)[0])) for i in range(count)])
+    known = roster(near_ones, list(range(1, count + 1)))
+    batch = np.stack([away] * (nearest + SPARE + 3) + [first])
+    near = Neighbours(batch, known, nearest)
+    nearest_owners = list(oracle(first, known, nearest + SPARE + 3))
+    for place, owner in enumerate(nearest_owners):
+        known.apply(sighting(face(f"e{place}", away, quality=0.99), owner, 0))
+        near.wrote(place, known.identities[owner].rows[0])
+    assert same(near.best(len(batch) - 1), oracle(first, known, nearest))
+    assert not set(near.best(len(batch) - 1)) & set(nearest_owners)
