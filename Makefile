@@ -7,7 +7,7 @@ OUT    ?= demo
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench validate clean
+.PHONY: help setup run test chaos soak check format bench validate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,8 +24,14 @@ setup: $(READY) ## Make .venv with everything that is needed, from the lock file
 run: $(READY) ## Simulate a day at the ATMs, replay it, show who came how often and what alerts
 	$(BIN)/atmwatch demo --out $(OUT)
 
-test: $(READY) ## Run every test, with coverage
+test: $(READY) ## Run every test, with coverage; gets a real Kafka and Redis first
+	PYTHONPATH=tests $(BIN)/python -m servers
 	$(BIN)/pytest --cov --cov-report=term
+
+chaos: $(READY) ## The long storm: 20,000 faces, roles and broker killed again and again (minutes)
+	ATMWATCH_CHAOS_FULL=1 $(BIN)/pytest tests/chaos -s
+
+soak: chaos ## The same under another name
 
 check: $(READY) ## Lint, types, import directions
 	$(BIN)/ruff check .

@@ -11,9 +11,13 @@ from typing import Annotated
 import typer
 
 from deploy.bench import bench_pipeline, first_result_seconds, load_events
-from deploy.cli.console import Json, Model, Threads, out, print_json, progress_bar
-from deploy.settings import load_settings
+from deploy.bench_clustering import bench_clustering
+from deploy.bench_kafka import KafkaBenchOptions, bench_kafka
+from deploy.cli.console import Json, Model, Threads, err, out, print_json, progress_bar
+from deploy.settings import load_settings, model_folder
 from deploy.simulator import FACES
+from deploy.wiring import linked_card
+from embedder.cards import load_model_card
 from ingest.errors import UsageError
 from ingest.worker import Progress
 
@@ -62,6 +66,80 @@ def pipeline_command(
     course = " ".join(f"{mb:.0f}" for mb in report.rss_mb_course)
     out.print(f"resident memory at most {report.rss_mb:.0f} MB; after each tenth: {course}")
     out.print(f"first result {first:.2f} s after the start of the process")
+
+
+@app.command("clustering")
+def clustering_command(
+    templates: Annotated[
+        int, typer.Option(min=1, help="Templates in the roster, of people with 1 to 8 each.")
+    ] = 100_000,
+    faces: Annotated[int, typer.Option(min=1, help="Faces to decide; 70 % of them show somebody known.")] = 10_000,
+    batch: Annotated[int | None, typer.Option(min=1, help="Faces at a time; as in the stream without.")] = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Decide made-up faces against a made-up roster, without a broker; report rate, processor time, snapshot times."""
+    settings = load_settings(model=model)
+    card = linked_card(load_model_card(model_folder(settings.model)), settings)
+    report = bench_clustering(card, settings.policy, templates, faces, batch or settings.stream_batch)
+    if as_json:
+        print_json(report.model_dump_json(indent=2))
+        return
+    out.print(
+        f"{report.decisions_per_second:,.0f} decisions/s at {templates:,} templates of {report.identities:,} people"
+    )
+    out.print(
+        f"  {report.cpu_ms_per_face:.3f} ms of processor time a face; {100 * report.joined:.0f} % joined somebody"
+    )
+    out.print(f"  {report.applied_per_second:,.0f} sightings/s folded from a journal")
+    out.print(
+        f"  snapshot of {report.snapshot_mb:.0f} MB: written in {report.snapshot_write_s:.2f} s, "
+        f"read in {report.snapshot_read_s:.2f} s"
+    )
+
+
+@app.command("kafka")
+def kafka_command(
+    kafka: Annotated[
+        str | None, typer.Option(help="Broker (host:port); ATMWATCH_KAFKA__BOOTSTRAP and its companions without.")
+    ] = None,
+    faces: Annotated[int, typer.Option(min=100, help="Faces waiting for the clusterer.")] = 20_000,
+    templates: Annotated[int, typer.Option(min=1, help="Templates in its roster.")] = 100_000,
+    recovery_templates: Annotated[int, typer.Option(min=1, help="Templates in the roster that is restored.")] = 200_000,
+    events: Annotated[int, typer.Option(min=1, help="Events whose way to the alert is timed.")] = 300,
+    rate: Annotated[float, typer.Option(min=0.1, help="Those events a second.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Measure the roles as processes on a real broker: rate, latency, recovery, memory.
+
+    Takes about 5 minutes on two cores; --faces 3000 --templates 10000 --recovery-templates 20000 --events 100 less
+    than one.  Works in topics of its own, which are deleted at the end.  The environment's settings hold for the roles.
+    """
+    settings = load_settings()
+    config = settings.kafka.model_copy(update={"bootstrap": kafka}) if kafka else settings.kafka
+    card = linked_card(load_model_card(model_folder(settings.model)), settings)
+    options = KafkaBenchOptions(faces, templates, recovery_templates, events, rate)
+    with TemporaryDirectory(prefix="atmwatch-bench-") as name:
+        report = bench_kafka(config, card, load_events(FACES), options, Path(name), lambda text: err.print(text))
+    if as_json:
+        print_json(report.model_dump_json(indent=2))
+        return
+    out.print(f"clusterer {report.faces_per_second:>8,.0f} faces/s at {templates:,} templates")
+    out.print(f"alerter   {report.sightings_per_second:>8,.0f} sightings/s")
+    latency = ", ".join(f"{name} {ms:.0f} ms" for name, ms in report.latency_ms.items())
+    out.print(
+        f"event published to alert consumed, {rate:g} a second: {latency}; {report.answered} of {events} answered"
+    )
+    restored = ", ".join(f"{source} {seconds:.1f} s" for source, seconds in report.recovery_s.items())
+    out.print(f"{recovery_templates:,} templates restored and consuming: {restored}")
+    for role, mb in report.rss_mb.items():
+        course = " ".join(f"{one:.0f}" for one in report.rss_mb_course.get(role, []))
+        spent = (
+            f"{report.cpu_ms_per_input[role]:7.3f} ms of processor time an input"
+            if role in report.cpu_ms_per_input
+            else ""
+        )
+        out.print(f"{role:9} {mb:6.0f} MB at most {spent} {course}")
 
 
 def _simulated(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import sleep
@@ -76,6 +76,11 @@ class Admin:
                 self._client.create_topics([topic])
             states.append(TopicState(spec.name, created=True))
         return states
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete topics, with all that is in them."""
+        with translated():
+            self._client.delete_topics([self._prefix + name for name in names])
 
     def _drift(self, spec: TopicSpec, partitions: int) -> tuple[str, ...]:
         found = []
