@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from time import monotonic, sleep
 
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from alerts.records import Alert
-from deploy.bench_crowd import Crowd
+from deploy.bench_crowd import OPENING, Crowd
 from deploy.bench_roles import RoleProcess
 from deploy.bench_stream import Stream, stream_of_its_own
 from deploy.roles import ALERTER, CLUSTERER, EMBEDDER
@@ -112,19 +113,23 @@ class _Notes:
 
 
 def bench_kafka(
-    config: KafkaConfig, card: ModelCard, events: list[AtmEvent], options: KafkaBenchOptions, scratch: Path, say: Say
+    config: KafkaConfig, card: ModelCard, events: list[AtmEvent], options: KafkaBenchOptions, say: Say
 ) -> KafkaBench:
-    """Measure on the cluster of ``config``, with ``events`` and their pictures repeated; ``scratch`` takes files.
+    """Measure on the cluster of ``config``, with ``events`` and their pictures repeated; ``say`` hears what is done.
 
     Raises ``AtmwatchError`` when a role ends or falls silent.
     """
     notes = _Notes()
-    with stream_of_its_own(config, scratch / "backlog") as stream:
-        faces_rate, sightings_rate = _backlog(stream, Crowd(card, options.templates), options.faces, notes, say)
-    with stream_of_its_own(config, scratch / "recovery") as stream:
-        recovery = _recovery(stream, Crowd(card, options.recovery_templates), say)
-    with stream_of_its_own(config, scratch / "latency") as stream:
-        delays = _latency(stream, events, options, notes, say)
+    with TemporaryDirectory(prefix="atmwatch-bench-") as name, ExitStack() as closing:
+
+        def stream(part: str) -> Stream:
+            return closing.enter_context(stream_of_its_own(config, Path(name) / part))
+
+        faces_rate, sightings_rate = _backlog(
+            stream("backlog"), Crowd(card, options.templates), options.faces, notes, say
+        )
+        recovery = _recovery(stream("recovery"), Crowd(card, options.recovery_templates), say)
+        delays = _latency(stream("latency"), events, options, notes, say)
     return KafkaBench(
         cores=len(os.sched_getaffinity(0)),
         templates=options.templates,
@@ -193,8 +198,8 @@ def _latency(
         for number in range(total):
             event = events[number % len(events)]
             atm_id = f"bench-{number}"
-            later = event.captured_at + number * timedelta(hours=1)
-            made = event.model_copy(update={"event_id": atm_id, "atm_id": atm_id, "captured_at": later})
+            at = OPENING + number * timedelta(hours=1)
+            made = event.model_copy(update={"event_id": atm_id, "atm_id": atm_id, "captured_at": at})
             sleep(max(0.0, due - monotonic()))
             due += 1 / options.rate
             sent[atm_id] = monotonic()
