@@ -107,7 +107,17 @@ def test_the_shipped_rules_are_shown() -> None:
     assert all(name in table for name in rules)
 
 
-@pytest.mark.parametrize("subject", Subject)
+DOCUMENTS = {Subject.ASYNCAPI: "asyncapi", Subject.OPENAPI: "openapi"}
+
+
+@pytest.mark.parametrize(("subject", "version"), DOCUMENTS.items())
+def test_every_interface_has_a_document(subject: Subject, version: str) -> None:
+    document = one_object("schema", subject.value)
+    assert document[version].startswith("3.")
+    assert document["info"]["title"]
+
+
+@pytest.mark.parametrize("subject", [subject for subject in Subject if subject not in DOCUMENTS])
 def test_every_record_has_a_schema(subject: Subject) -> None:
     schema = one_object("schema", subject.value)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
