@@ -63,9 +63,9 @@ class Neighbours:
             reach *= 2
             scores, deeper = self._roster.index.search(self._vectors[place : place + 1], reach)
             rows, floor = deeper[deeper >= 0], float(scores[0, -1])
-        best: dict[int, float] = {}
-        for owner, cosine in zip(owners[order].tolist(), cosines[order].tolist(), strict=True):
-            best.setdefault(owner, cosine)
+        ranked = owners[order].tolist()
+        best: dict[int, float] = dict.fromkeys(ranked, 0.0)  # which sets the order; the values are from worst to best
+        best.update(zip(reversed(ranked), cosines[order[::-1]].tolist(), strict=True))
         return best
 
     def _fresh(self, place: int, found: Rows, floor: float) -> list[int]:

@@ -10,6 +10,8 @@ from ingest.records import GeoPoint
 
 EARTH_KM = 6371.0088
 """Mean radius (IUGG)."""
+DEGREE_KM = 1.000001 * radians(EARTH_KM)
+"""Two places are never further apart than this times the degrees of latitude and of longitude between them."""
 HOUR = timedelta(hours=1)
 
 
@@ -30,17 +32,14 @@ def distance_km(a: GeoPoint, b: GeoPoint) -> float:
     return 2 * EARTH_KM * asin(min(1.0, sqrt(across + along)))
 
 
-def detour_km(a: GeoPoint, b: GeoPoint) -> float:
-    """What ``distance_km`` never exceeds, and quickly found: along a meridian, then along the equator instead."""
-    return 1.000001 * EARTH_KM * radians(abs(b.lat - a.lat) + abs(b.lon - a.lon))
-
-
 def reachable(before: Whereabouts, now: Whereabouts, max_speed_kmh: float, slack: timedelta) -> bool:
     """Whether one person can have been at both; always when a place is unknown.
 
     ``slack`` is by how much two terminals' clocks may disagree.  Either may be the earlier one: events come late.
     """
-    if before.place is None or now.place is None or before.atm_id == now.atm_id:
+    there, here = before.place, now.place
+    if there is None or here is None or before.atm_id == now.atm_id:
         return True
     within = max_speed_kmh * ((abs(now.at - before.at) + slack) / HOUR)
-    return detour_km(before.place, now.place) <= within or distance_km(before.place, now.place) <= within
+    degrees = abs(here.lat - there.lat) + abs(here.lon - there.lon)
+    return DEGREE_KM * degrees <= within or distance_km(there, here) <= within

@@ -30,8 +30,13 @@ PAN = re.compile(
 _DIGEST = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{24,}(?![0-9A-Za-z])")
 """Long hexadecimal words: ids and digests, in which a digit run of a card's form is chance."""
 
+_SHORTEST = 13
+"""Digits of the shortest card number."""
+
 
 def _may_be_cards(text: str) -> Iterator[re.Match[str]]:
+    if len(text) < _SHORTEST or PAN.search(text) is None:  # nearly always, and looked at for every name of every record
+        return
     chance = [found.span() for found in _DIGEST.finditer(text)]
     for found in PAN.finditer(text):
         if not any(start <= found.start() and found.end() <= end for start, end in chance):

@@ -119,27 +119,22 @@ def kafka_command(
     config = settings.kafka.model_copy(update={"bootstrap": kafka}) if kafka else settings.kafka
     card = linked_card(load_model_card(model_folder(settings.model)), settings)
     options = KafkaBenchOptions(faces, templates, recovery_templates, events, rate)
-    with TemporaryDirectory(prefix="atmwatch-bench-") as name:
-        report = bench_kafka(config, card, load_events(FACES), options, Path(name), lambda text: err.print(text))
+    report = bench_kafka(config, card, load_events(FACES), options, err.print)
     if as_json:
         print_json(report.model_dump_json(indent=2))
         return
     out.print(f"clusterer {report.faces_per_second:>8,.0f} faces/s at {templates:,} templates")
     out.print(f"alerter   {report.sightings_per_second:>8,.0f} sightings/s")
     latency = ", ".join(f"{name} {ms:.0f} ms" for name, ms in report.latency_ms.items())
-    out.print(
-        f"event published to alert consumed, {rate:g} a second: {latency}; {report.answered} of {events} answered"
-    )
+    out.print(f"event published to alert consumed, {rate:g} a second: {latency} ({report.answered} of {events})")
     restored = ", ".join(f"{source} {seconds:.1f} s" for source, seconds in report.recovery_s.items())
     out.print(f"{recovery_templates:,} templates restored and consuming: {restored}")
     for role, mb in report.rss_mb.items():
         course = " ".join(f"{one:.0f}" for one in report.rss_mb_course.get(role, []))
-        spent = (
-            f"{report.cpu_ms_per_input[role]:7.3f} ms of processor time an input"
-            if role in report.cpu_ms_per_input
-            else ""
+        spent = report.cpu_ms_per_input.get(role, 0.0)
+        out.print(
+            f"{role:9} {spent:8.3f} ms of processor time an input, {mb:.0f} MB at most; after each tenth: {course}"
         )
-        out.print(f"{role:9} {mb:6.0f} MB at most {spent} {course}")
 
 
 def _simulated(folder: Path) -> Path:
