@@ -3,23 +3,29 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TRAIN  := .venv-train
 OUT    ?= demo
 DATA   ?=
+BENCH  ?= benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos soak check format bench validate clean
+.PHONY: help setup setup-train run test test-training chaos soak check format bench validate clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
+$(TRAIN)/.ready: requirements-train.lock pyproject.toml
+$(READY) $(TRAIN)/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "atmwatch needs Python 3.11 or later; name one with: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --require-hashes -r $<
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(READY) ## Make .venv with everything that is needed, from the lock file
+
+setup-train: $(TRAIN)/.ready ## Make .venv-train, which has PyTorch as well (about 3 GB): for `atmwatch train`
 
 run: $(READY) ## Simulate a day at the ATMs, replay it, show who came how often and what alerts
 	$(BIN)/atmwatch demo --out $(OUT)
@@ -27,6 +33,9 @@ run: $(READY) ## Simulate a day at the ATMs, replay it, show who came how often 
 test: $(READY) ## Run every test, with coverage; gets a real Kafka and Redis first
 	PYTHONPATH=tests $(BIN)/python -m servers
 	$(BIN)/pytest --cov --cov-report=term
+
+test-training: $(TRAIN)/.ready ## Run the tests of training, which need PyTorch
+	$(TRAIN)/bin/pytest tests/training
 
 chaos: $(READY) ## The long storm over a real Kafka: about 5 minutes
 	ATMWATCH_CHAOS_FULL=1 $(BIN)/pytest tests/chaos
@@ -44,11 +53,15 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure speed; and accuracy, when DATA names a folder of people
-	$(BIN)/atmwatch bench pipeline
+bench: $(READY) ## Measure speed; and accuracy, when DATA names a folder of people; write benchmarks/report.md
+	@mkdir -p $(BENCH)
+	$(BIN)/atmwatch bench pipeline --json > $(BENCH)/pipeline.json
+	$(BIN)/atmwatch bench clustering --json > $(BENCH)/clustering.json
 	@if [ -n "$(DATA)" ]; then \
-	  $(BIN)/atmwatch evaluate verification "$(DATA)" && $(BIN)/atmwatch evaluate clustering "$(DATA)"; \
-	else echo "Accuracy not measured: name a folder of people with DATA=…"; fi
+	  $(BIN)/atmwatch bench accuracy "$(DATA)" --out "$(BENCH)" $(if $(REAL_MASKS),--real-masks "$(REAL_MASKS)") \
+	    $(if $(ATTRIBUTES),--attributes "$(ATTRIBUTES)") $(if $(LABELS),--labels "$(LABELS)"); \
+	else echo "Accuracy not measured: name a folder of people with DATA=…, see BENCHMARKS.md"; fi
+	$(BIN)/atmwatch bench report $(BENCH)
 
 validate: $(READY) ## Check compose file, chart and alert rules (INSTALL=--install gets the programs)
 	deploy/validate $(INSTALL)

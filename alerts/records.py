@@ -62,8 +62,8 @@ class Alert(Record):
     scope: Name = "default"
     raised_at: Instant
     window_start: Instant
-    measured: dict[str, float]
-    limits: dict[str, float]
+    measured: dict[str, Finite]
+    limits: dict[str, Finite]
     confidence: Unit
     held: str | None = None
     advice: str = ""

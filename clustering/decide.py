@@ -17,9 +17,9 @@ from itertools import islice
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering.index import VectorIndex
 from clustering.neighbours import DECIMALS, Scores
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
@@ -72,13 +72,14 @@ def decide(face: FaceEmbedding, best: dict[int, float], roster: Roster, linking:
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     known = roster.identities
     could = (known[number] for number in best if could_be_here(known[number], here, policy))
-    scores = scores_of(vector, list(islice(could, linking.cohort)), roster, linking)
+    cosines = cosines_to(vector, list(islice(could, linking.cohort)), roster.index)
+    scores = {number: score_of(found, linking) for number, found in cosines.items()}
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
     background = background_of(best, chosen, linking)
     if chosen is not None and scores[chosen] - linking.background * background >= linking.threshold:
         identity = known[chosen]
-        slot = choose_slot(roster.index.get(np.array(identity.rows)), identity.qualities, face, policy)
+        slot = choose_slot(identity, cosines[chosen], face, roster.index, policy)
         rival = scores[order[1]] if len(order) > 1 else None
         return Choice(chosen, scores[chosen], rival, slot)
     return Choice(None, None, None if chosen is None else scores[chosen], 0)
@@ -94,22 +95,27 @@ def background_of(best: dict[int, float], chosen: int | None, linking: Linking) 
     return round(sum(islice(others, linking.cohort)) / linking.cohort, DECIMALS)
 
 
-def scores_of(vector: Scores, identities: list[Identity], roster: Roster, linking: Linking) -> dict[int, float]:
-    """How much ``vector`` resembles each identity: the mean of its three best cosines, corrected for their number.
+def cosines_to(vector: Scores, identities: list[Identity], index: VectorIndex) -> dict[int, list[float]]:
+    """The cosines of ``vector`` to the templates of each identity, in the order of their slots, by its number."""
+    rows = [row for identity in identities for row in identity.rows]
+    cosines = (index.get(np.array(rows, np.int64)) @ vector).tolist()
+    found: dict[int, list[float]] = {}
+    start = 0
+    for identity in identities:
+        end = start + len(identity.rows)
+        found[identity.number] = cosines[start:end]
+        start = end
+    return found
+
+
+def score_of(cosines: list[float], linking: Linking) -> float:
+    """How much a face resembles an identity: the mean of its three best cosines, corrected for their number.
 
     A mean of several is steadier than one; that it also comes out lower for a person of several looks than for
     one of a single picture is what ``growth`` makes up for.
     """
-    rows = [row for identity in identities for row in identity.rows]
-    cosines = (roster.index.get(np.array(rows, np.int64)) @ vector).tolist()
-    scores: dict[int, float] = {}
-    start = 0
-    for identity in identities:
-        end = start + len(identity.rows)
-        top = sorted(cosines[start:end])[-linking.best_of :]
-        scores[identity.number] = round(sum(top) / len(top) + linking.growth * (1 - 1 / len(top)), DECIMALS)
-        start = end
-    return scores
+    top = sorted(cosines)[-linking.best_of :]
+    return round(sum(top) / len(top) + linking.growth * (1 - 1 / len(top)), DECIMALS)
 
 
 def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool:
@@ -120,25 +126,24 @@ def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool
 
 
 def choose_slot(
-    templates: NDArray[np.float32], qualities: list[float], face: FaceEmbedding, policy: Policy
+    identity: Identity, cosines: list[float], face: FaceEmbedding, index: VectorIndex, policy: Policy
 ) -> int | None:
-    """Where to keep the face's vector among its identity's ``templates`` (n, dim); None for nowhere.
+    """Where to keep the face's vector among its identity's templates, to which it has ``cosines``; None for nowhere.
 
     Kept templates should show the person's different looks: a vector that repeats one only replaces it when it is
     of better quality, and when all slots are taken the worse of the two most alike gives way.
     """
-    vector, quality = face.template, face.quality.score
-    cosines = np.round(templates.astype(np.float64) @ vector, DECIMALS)
-    nearest = int(cosines.argmax())
-    if cosines[nearest] >= policy.redundant:
+    quality, qualities = face.quality.score, identity.qualities
+    rounded = [round(cosine, DECIMALS) for cosine in cosines]
+    nearest = rounded.index(max(rounded))
+    if rounded[nearest] >= policy.redundant:
         return nearest if quality > qualities[nearest] else None
-    if len(templates) < policy.templates:
-        return len(templates)
-    everything = np.vstack([templates, vector]).astype(np.float64)
+    if len(rounded) < policy.templates:
+        return len(rounded)
+    everything = np.vstack([index.get(np.array(identity.rows)), face.template]).astype(np.float64)
     alike = np.round(everything @ everything.T, DECIMALS)
     np.fill_diagonal(alike, -2)
     first, second = sorted(divmod(int(alike.argmax()), len(alike)))
-    newest = len(templates)
-    if second == newest:
+    if second == len(rounded):
         return first if quality > qualities[first] else None
     return first if qualities[first] < qualities[second] else second

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from embedder.comparisons import TemplateSet
+from embedder.evaluation import identification
+from embedder.evaluation.bootstrap import DRAWS, Interval, percentiles
+from embedder.evaluation.identification import RANKS
 from embedder.records import Unit
 from ingest.errors import UsageError
-
-RANKS = (1, 10, 20)
-"""The k of ``recall_at``."""
-
-BLOCK = 2**22
-"""Scores computed at a time (16 MB)."""
 
 Labels = NDArray[np.int64] | NDArray[np.str_]
 
@@ -41,7 +39,8 @@ class ClusteringReport(BaseModel):
     """What ``evaluate clustering`` prints.
 
     ``images`` were tried, and the share ``failure_to_acquire`` of them had no usable face: those are in no
-    other number.  ``recall_at`` is None where no person has two usable pictures.  The measures are explained at the
+    other number.  ``recall_at`` is None where no person has two usable pictures.  ``intervals`` are 95 % intervals,
+    over people, of BCubed's ``precision``, ``recall`` and ``f``, where asked for.  The measures are explained at the
     functions of this module.
     """
 
@@ -56,6 +55,7 @@ class ClusteringReport(BaseModel):
     recall_at: dict[str, Unit | None]
     images: int = Field(ge=1)
     failure_to_acquire: Unit
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,26 @@ def bcubed(table: Contingency) -> Agreement:
     return _agreement(precision, recall)
 
 
+def bcubed_intervals(table: Contingency, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+    """95 % intervals of BCubed's ``precision``, ``recall`` and ``f``, from ``draws`` draws of people.
+
+    The clustering stands as it is; people are drawn with replacement, and the means taken over the items of those.
+    """
+    squares = table.count.astype(np.float64) ** 2
+    people = len(table.person_sizes)
+    precise = np.bincount(table.person, weights=squares / table.identity_sizes[table.identity], minlength=people)
+    complete = np.bincount(table.person, weights=squares / table.person_sizes[table.person], minlength=people)
+    rng = np.random.default_rng(seed)
+    means = np.zeros((draws, 2))
+    for draw in range(draws):
+        drawn = rng.integers(people, size=people)
+        items = table.person_sizes[drawn].sum()
+        means[draw] = precise[drawn].sum() / items, complete[drawn].sum() / items
+    precision, recall = means.T
+    f = 2 * precision * recall / (precision + recall)
+    return {name: percentiles(values) for name, values in (("precision", precision), ("recall", recall), ("f", f))}
+
+
 def pairwise(table: Contingency) -> Agreement:
     """Of the pairs of items with one identity, the share that is one person (precision); and the reverse.
 
@@ -144,38 +164,23 @@ def visit_count_mae(table: Contingency) -> float:
 def recall_at(truth: Labels, templates: NDArray[np.float32], ranks: Sequence[int] = RANKS) -> dict[str, float | None]:
     """Leave-one-out search: how often one of the k most similar other items shows the same person.
 
-    ``templates`` is (N, D) float32, L2-normalised; similarity is the cosine.  Every item whose person has
-    another item is a query; None when there is no query.  Ties count against: an item of another person that is
-    exactly as similar as the best mate ranks before it.  N * N scores are computed, ``BLOCK`` at a time.
+    ``templates`` is (N, D) float32, L2-normalised; similarity is the cosine.  None when no person has two items.
     """
     if templates.shape[:1] != truth.shape:
         message = "templates must be (N, D), one per label"
         raise ValueError(message)
-    _, person, sizes = np.unique(truth, return_inverse=True, return_counts=True)
-    queries = np.flatnonzero(sizes[person] > 1)
-    if not len(queries):
-        return {str(k): None for k in ranks}
-    hits = np.zeros(len(ranks), np.int64)
-    step = max(1, BLOCK // len(person))
-    for start in range(0, len(queries), step):
-        rows = queries[start : start + step]
-        scores = templates[rows] @ templates.T
-        same = person[rows][:, None] == person[None, :]
-        mates = same.copy()
-        mates[np.arange(len(rows)), rows] = False
-        best = np.max(scores, axis=1, where=mates, initial=-np.inf)
-        before = np.count_nonzero((scores >= best[:, None]) & ~same, axis=1)
-        hits += [np.count_nonzero(before < k) for k in ranks]
-    return {str(k): int(hit) / len(queries) for k, hit in zip(ranks, hits, strict=True)}
+    _, person = np.unique(truth, return_inverse=True)
+    items = TemplateSet(templates, person.astype(np.int64), np.arange(len(person)))
+    return identification.recall_at(items, ranks=ranks)
 
 
 def evaluate_clustering(
-    truth: Labels, found: Labels, templates: NDArray[np.float32], *, failed: int = 0
+    truth: Labels, found: Labels, templates: NDArray[np.float32], *, failed: int = 0, draws: int = 0
 ) -> ClusteringReport:
     """All measures of N items: their people, the identities they were given and their (N, D) templates.
 
-    ``failed`` is the number of pictures beside them that showed no usable face.  Raises ``UsageError`` when
-    there is no item.
+    ``failed`` is the number of pictures beside them that showed no usable face, ``draws`` how often people are drawn
+    for the intervals (0: none).  Raises ``UsageError`` when there is no item.
     """
     table = contingency(truth, found)
     images = table.total + failed
@@ -189,6 +194,7 @@ def evaluate_clustering(
         recall_at=recall_at(truth, templates),
         images=images,
         failure_to_acquire=failed / images,
+        intervals=bcubed_intervals(table, draws=draws) if draws else {},
     )
 
 

@@ -13,16 +13,21 @@ Vectors = NDArray[np.float32]
 GROWTH = 4096
 """Rows are made room for so many at a time, at least."""
 GROUP = 16
-"""Rows of whose scores only the best is looked at when the bound of the best ``k`` is sought."""
+"""Rows of whose scores only the best is looked at when a first bound is sought."""
+SAMPLE = 8
+"""Groups of rows, for each row wanted, that the first bound is taken from."""
 PRODUCTS = 1 << 24
 """Scores held at a time (64 MB)."""
+TIES = 32
+"""More candidates than so many times the rows wanted are no accident: many rows are alike, or clear."""
 
 
 class VectorIndex(Protocol):
     """Vectors by row number, searched by inner product (the cosine, as templates are L2-normalised).
 
     Rows are chosen by the caller: writing row n makes room up to n, and writing it again replaces the vector in
-    place.  Owned by one thread; a search must not run while rows are written.
+    place.  Owned by one thread.  ``search`` and ``get`` alone may be called by another one meanwhile: what they say of
+    a row that is being written is of the old vector, the new one or a mixture.
     """
 
     dim: int
@@ -53,20 +58,19 @@ class VectorIndex(Protocol):
 
 
 class FaissIndex:
-    """Exact search over the memory of a FAISS ``IndexFlatIP``.
+    """Exact search over rows of memory, by FAISS while there are few.
 
-    A row is written straight into the index's memory: 1 µs, where ``remove_ids`` and ``add`` move the whole index.
-    A clear row is all zeros, so its score is 0; only rows marked as filled are given out.  FAISS itself searches while
-    there are few rows; many are multiplied by NumPy's BLAS, which is several times as quick.
+    Many rows are multiplied by NumPy's BLAS, which is several times as quick as the one that FAISS brings along.  A
+    row is written in place: 1 µs, where a FAISS index moves all of itself to remove one.  A clear row is all zeros, so
+    its score is 0; only rows marked as filled are given out.
     """
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
-        self._index = faiss.IndexFlatIP(dim)
         self._filled = np.zeros(0, np.bool_)
         self._memory = np.zeros((0, dim), np.float32)
         self._reach = 0
-        self._products = np.zeros(0, np.float32)
+        self._spare: list[Vectors] = []
 
     def __len__(self) -> int:
         return len(self._filled)
@@ -75,11 +79,11 @@ class FaissIndex:
         _check(rows, vectors, self.dim)
         if rows.size:
             reach = int(rows.max()) + 1
-            if reach > self._reach:
-                self._reach = reach
+            if reach > len(self._filled):
                 self._make_room(reach)
             self._memory[rows] = vectors
             self._filled[rows] = True
+            self._reach = max(self._reach, reach)
 
     def clear(self, rows: Rows) -> None:
         self._memory[rows] = 0
@@ -90,56 +94,82 @@ class FaissIndex:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         queries = np.ascontiguousarray(queries, np.float32)
+        reach = self._reach  # the index as it is now: another thread may let it grow meanwhile
+        memory, filled = self._memory[:reach], self._filled[:reach].copy()
         scores, rows = _nothing(len(queries), k)
-        most = min(k, int(self._filled.sum()))
-        groups = -(-self._reach // GROUP)
-        if most and groups > most:
-            some = max(1, PRODUCTS // (groups * GROUP))
-            for start in range(0, len(queries), some):
-                part = slice(start, start + some)
-                scores[part, :most], rows[part, :most] = self._by_product(queries[part], most, groups)
-        elif most:
-            scores[:, :most], rows[:, :most] = self._by_faiss(queries, most)
+        most = min(k, int(filled.sum()))
+        if not (most and len(queries)):
+            return scores, rows
+        sample = SAMPLE * GROUP * most
+        by_product = sample < reach and sample <= PRODUCTS
+        some = PRODUCTS // sample if by_product else len(queries)
+        for start in range(0, len(queries), some):
+            part = slice(start, start + some)
+            found = self._by_product(queries[part], memory, filled, most) if by_product else None
+            scores[part, :most], rows[part, :most] = found or _by_faiss(queries[part], memory, filled, most)
         return scores, rows
 
-    def _by_faiss(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
-        scores, rows = self._index.search(queries, k)
-        if not self._filled[rows].all():  # zeros crowd out negative scores: look again among the filled rows alone
-            return _exhaustive(queries, self._memory, np.flatnonzero(self._filled), k)
-        return scores, rows
+    def _by_product(
+        self, queries: Vectors, memory: Vectors, filled: NDArray[np.bool_], k: int
+    ) -> tuple[Vectors, Rows] | None:
+        """The best rows out of all scores, a stripe of rows at a time; None where too many are alike.
 
-    def _by_product(self, queries: Vectors, k: int, groups: int) -> tuple[Vectors, Rows]:
-        """All scores at once, and of them those that reach the ``k``-th best of the best in each group of rows.
-
-        At least ``k`` do, and hardly more; to find that bound takes a fraction of what sorting all scores would.
+        To sort all scores would take longer than to compute them.  The ``k``-th best so far is a bound below which
+        nothing more is of use, and next to all scores are; the first bound is that of a sample of the rows.
         """
-        width = groups * GROUP
-        if self._products.size < len(queries) * width:
-            self._products = np.empty(len(queries) * width, np.float32)  # kept: new memory costs as much as the product
-        products = self._products[: len(queries) * width].reshape(len(queries), width)
-        np.matmul(queries, self._memory[:width].T, out=products)
-        products[:, np.flatnonzero(~self._filled[:width])] = -np.inf
-        bests = products.reshape(len(queries), GROUP, groups).max(axis=1)
-        bounds = np.partition(bests, groups - k, axis=1)[:, groups - k]
-        hits = np.flatnonzero(products >= bounds[:, None])
-        if len(hits) > 4 * k * len(queries):  # hosts of equal scores, or of clear rows
-            return self._by_faiss(queries, k)
-        found, values = hits // width, products.ravel()[hits]
-        order = np.lexsort((-values, found))
-        counts = np.bincount(found, minlength=len(queries))
-        starts = np.cumsum(counts) - counts
-        chosen = order[starts[:, None] + np.arange(k)]
-        return values[chosen], hits[chosen] % width
+        space = self._spare.pop() if self._spare else np.empty(PRODUCTS, np.float32)
+        best = _nothing(len(queries), k)
+        clear = np.flatnonzero(~filled)
+        stripe = PRODUCTS // len(queries)
+        for start in range(0, len(memory), stripe):
+            part = memory[start : start + stripe]
+            products = space[: len(part) * len(queries)].reshape(len(part), len(queries))
+            np.matmul(part, queries.T, out=products)  # this way round is a quarter quicker than the other
+            products[clear[(clear >= start) & (clear < start + stripe)] - start] = -np.inf
+            bounds = best[0].min(axis=1) if start else _sampled_bounds(products, k)
+            hits = np.flatnonzero(products >= bounds)
+            if len(hits) > TIES * k * len(queries):
+                return None
+            rows, places = np.divmod(hits, len(queries))
+            best = _merged(best, products.ravel()[hits], rows + start, places)
+        self._spare[:] = [space]  # kept, because new memory costs as much as half of the product
+        order = np.argsort(-best[0], axis=1, kind="stable")
+        return np.take_along_axis(best[0], order, axis=1), np.take_along_axis(best[1], order, axis=1)
 
     def _make_room(self, rows: int) -> None:
-        if rows > len(self._filled):
-            more = max(rows - len(self._filled), GROWTH, len(self._filled) // 4)
-            more = -(-more // GROUP) * GROUP
-            self._index.add(np.zeros((more, self.dim), np.float32))
-            self._filled = np.concatenate([self._filled, np.zeros(more, np.bool_)])
-            # Adding moves the index's memory, so the view of it must be taken anew.
-            flat = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self.dim)
-            self._memory = flat.reshape(self._index.ntotal, self.dim)
+        more = max(rows - len(self._filled), GROWTH, len(self._filled) // 4)
+        # New arrays: whoever is searching goes on in the old ones.
+        self._filled = np.concatenate([self._filled, np.zeros(more, np.bool_)])
+        self._memory = np.concatenate([self._memory, np.zeros((more, self.dim), np.float32)])
+
+
+def _by_faiss(queries: Vectors, memory: Vectors, filled: NDArray[np.bool_], k: int) -> tuple[Vectors, Rows]:
+    scores, rows = faiss.knn(queries, memory, k, metric=faiss.METRIC_INNER_PRODUCT)
+    if not filled[rows].all():  # zeros crowd out negative scores: look again among the filled rows alone
+        return _exhaustive(queries, memory, np.flatnonzero(filled), k)
+    return scores, rows
+
+
+def _sampled_bounds(products: Vectors, k: int) -> Vectors:
+    """For each column of ``products`` (n, q), what ``k`` of it at least reach."""
+    groups = SAMPLE * k
+    bests = products[: groups * GROUP].reshape(GROUP, groups, -1).max(axis=0)
+    bounds: Vectors = np.partition(bests, groups - k, axis=0)[groups - k]
+    return bounds
+
+
+def _merged(best: tuple[Vectors, Rows], values: Vectors, rows: Rows, places: Rows) -> tuple[Vectors, Rows]:
+    """The ``best`` (q, k) after ``values`` of ``rows`` have come to the queries at ``places``; in no order."""
+    queries, k = best[0].shape
+    counts = np.bincount(places, minlength=queries)
+    order = np.argsort(places.astype(np.uint16 if queries < 1 << 16 else np.int64), kind="stable")
+    sorted_places = places[order]
+    columns = k + np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    all_values, all_rows = _nothing(queries, k + int(counts.max()))
+    all_values[:, :k], all_rows[:, :k] = best
+    all_values[sorted_places, columns], all_rows[sorted_places, columns] = values[order], rows[order]
+    chosen = np.argpartition(-all_values, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(all_values, chosen, axis=1), np.take_along_axis(all_rows, chosen, axis=1)
 
 
 class NumpyIndex:

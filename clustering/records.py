@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from embedder.records import Box, FaceId, Finite, Quality, Unit
+from embedder.records import Box, FaceId, Finite, Quality, Signs, Unit
 from ingest.records import AtmEvent, Instant, Name, Position, Record
 
 Count = Annotated[int, Field(ge=0)]
@@ -47,6 +47,7 @@ class Sighting(Record):
     box: Box
     quality: Quality
     bystanders: tuple[Box, ...] = ()
+    signs: Signs | None = None
     position: Position
 
     @property

@@ -75,6 +75,8 @@ class Roster:
         self.identities: dict[int, Identity] = {}
         self.seen: dict[str, int] = {}
         """Every face counted so far, with its identity's number."""
+        self.writes = 0
+        """How often a vector was written."""
         self._owners = np.zeros(0, np.int64)
         self._rows = 0
 
@@ -151,6 +153,7 @@ class Roster:
             identity.rows.append(int(rows[0]))
             identity.qualities.append(sighting.quality.score)
         self.index.put(np.array([identity.rows[slot]]), sighting.template[None])
+        self.writes += 1
 
     def _own(self, rows: NDArray[np.int64], owners: NDArray[np.int64] | int) -> None:
         self._rows += len(rows)

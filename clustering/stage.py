@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from ingest.reasons import Reason
 from ingest.records import Position, Record, Rejection
 from ingest.stage import Delivery
 
+AHEAD = 2
+"""Batches searched for before their turn, at most: the next one to be processed, and the one behind it."""
 DUPLICATE = BadRecord(Reason.DUPLICATE_EVENT, Reason.DUPLICATE_EVENT.sentence)
 
 
@@ -35,12 +39,22 @@ class ClusterStage:
         self._card = card
         self._policy = policy or Policy()
         self.roster = Roster(card.model_id, card.dim, self._policy.visit_gap)
+        self._searcher = ThreadPoolExecutor(1, "search")
+        self._foreseen: deque[tuple[Neighbours, Future[None]]] = deque(maxlen=AHEAD)
+
+    def foresee(self, batch: Sequence[Delivery]) -> None:
+        """Begin to search for the faces of ``batch``, in a thread of its own: BLAS lets others work meanwhile."""
+        faces = _faces(batch)
+        faults = self._faults(faces)
+        before = self._foreseen[-1][0] if self._foreseen else None
+        near = self._neighbours([face for at, face in faces.items() if at not in faults], before)
+        self._foreseen.append((near, self._searcher.submit(near.look)))
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
-        faces = {at: delivery.record for at, delivery in enumerate(batch) if isinstance(delivery.record, FaceEmbedding)}
+        faces = _faces(batch)
         faults = self._faults(faces)
         sound = [at for at in faces if at not in faults]
-        near = self._neighbours([faces[at] for at in sound])
+        near = self._searched([faces[at] for at in sound])
         places = {at: place for place, at in enumerate(sound)}
         outputs = []
         for at, delivery in enumerate(batch):
@@ -65,6 +79,7 @@ class ClusterStage:
 
     def restore(self, content: bytes) -> None:
         self.roster = snapshot.load(content, self.roster)
+        self._foreseen.clear()
 
     def _faults(self, faces: dict[int, FaceEmbedding]) -> dict[int, BadRecord]:
         """Why a face can't be compared with this roster, for those that can't, by their keys."""
@@ -76,9 +91,20 @@ class ClusterStage:
                 faults[at] = BadRecord(Reason.MODEL_MISMATCH, detail)
         return faults
 
-    def _neighbours(self, faces: list[FaceEmbedding]) -> Neighbours:
+    def _neighbours(self, faces: list[FaceEmbedding], before: Neighbours | None = None) -> Neighbours:
         vectors = np.frombuffer(b"".join(face.vector for face in faces), "<f4").reshape(-1, self._card.dim)
-        return Neighbours(vectors, self.roster, self._policy.nearest)
+        return Neighbours(vectors, self.roster, self._policy.nearest, before)
+
+    def _searched(self, faces: list[FaceEmbedding]) -> Neighbours:
+        """The neighbours of ``faces``: those that were foreseen, if these faces were, else by a search of now."""
+        wanted = self._neighbours(faces)
+        while self._foreseen:
+            near, search = self._foreseen.popleft()
+            search.result()
+            if np.array_equal(near.vectors, wanted.vectors) and near.settle():
+                return near
+        wanted.look()
+        return wanted
 
     def _sighting(self, face: FaceEmbedding, near: Neighbours, place: int, position: Position) -> Sighting:
         choice = decide(face, near.best(place), self.roster, self._card.linking, self._policy)
@@ -111,8 +137,14 @@ class ClusterStage:
             box=face.box,
             quality=face.quality,
             bystanders=face.bystanders,
+            signs=face.signs,
             position=position,
         )
+
+
+def _faces(batch: Sequence[Delivery]) -> dict[int, FaceEmbedding]:
+    """The faces in ``batch``, by their places."""
+    return {at: delivery.record for at, delivery in enumerate(batch) if isinstance(delivery.record, FaceEmbedding)}
 
 
 def _rejection(face: FaceEmbedding, error: BadRecord, position: Position) -> Rejection:

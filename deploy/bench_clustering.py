@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from time import perf_counter, process_time
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +13,7 @@ from clustering.records import Decision, Sighting
 from clustering.stage import ClusterStage
 from deploy.bench_crowd import Crowd
 from embedder.cards import ModelCard
-from ingest.records import Position
+from ingest.records import Position, Record
 from ingest.stage import Delivery
 
 
@@ -34,7 +36,10 @@ class ClusteringBench(BaseModel):
 
 
 def bench_clustering(card: ModelCard, policy: Policy, templates: int, faces: int, batch: int) -> ClusteringBench:
-    """Fill a roster with ``templates`` made-up ones, decide ``faces``, in batches, and write and read a snapshot."""
+    """Fill a roster with ``templates`` made-up ones, decide ``faces``, in batches, and write and read a snapshot.
+
+    Each batch is foreseen while the one before is decided, as when there is a backlog in the stream.
+    """
     crowd = Crowd(card, templates)
     stage = ClusterStage(card, policy)
     journal = list(crowd.journal())
@@ -46,7 +51,7 @@ def bench_clustering(card: ModelCard, policy: Policy, templates: int, faces: int
     identities = len(stage.roster)
     arriving = [Delivery(face, Position(offset=offset)) for offset, face in enumerate(crowd.faces(faces))]
     start, cpu = perf_counter(), process_time()
-    decided = [one.record for at in range(0, faces, batch) for one in stage.process(arriving[at : at + batch])]
+    decided = list(_decided(stage, [arriving[at : at + batch] for at in range(0, faces, batch)]))
     seconds, cpu = perf_counter() - start, process_time() - cpu
     joined = sum(isinstance(record, Sighting) and record.decision is Decision.JOINED for record in decided)
     del arriving, decided
@@ -68,3 +73,12 @@ def bench_clustering(card: ModelCard, policy: Policy, templates: int, faces: int
         snapshot_write_s=round(written - start, 3),
         snapshot_read_s=round(read - written, 3),
     )
+
+
+def _decided(stage: ClusterStage, batches: list[list[Delivery]]) -> Iterator[Record]:
+    stage.foresee(batches[0])
+    for batch, following in zip_longest(batches, batches[1:]):
+        if following:
+            stage.foresee(following)
+        for delivery in stage.process(batch):
+            yield delivery.record

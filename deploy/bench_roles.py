@@ -19,6 +19,9 @@ from ingest.errors import AtmwatchError
 
 LOOK_EVERY_S = 0.1
 FAREWELL_S = 30.0
+START_LIMIT_S = 90.0
+"""How long a role may take until it works, besides what it has to restore."""
+TENTHS = 10
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _EVENTS = re.compile(r"^atmwatch_events_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
@@ -96,6 +99,19 @@ class RoleProcess:
         return (course[-1].events - course[0].events) / seconds if seconds else 0.0
 
     @property
+    def most_mb(self) -> float:
+        """The largest resident memory that was seen, in MB."""
+        return round(max((look.rss_mb for look in self.looks), default=0.0), 1)
+
+    @property
+    def tenths_mb(self) -> list[float]:
+        """Resident memory in MB when each tenth of the inputs was first seen done; fewer values where looks lack."""
+        course = self.course
+        step = max(1, course[-1].events // TENTHS) if course else 1
+        tenths = {look.events // step: round(look.rss_mb, 1) for look in reversed(course)}
+        return [tenths[tenth] for tenth in sorted(tenths) if tenth]
+
+    @property
     def cpu_ms(self) -> float:
         """Processor milliseconds for each input, all threads together."""
         course = self.course
@@ -106,7 +122,7 @@ class RoleProcess:
 @contextmanager
 def running(role: str, settings: Mapping[str, str], scratch: Path) -> Iterator[RoleProcess]:
     """``atmwatch run ROLE`` with ``settings`` in its environment; told to stop at the end, and waited for."""
-    port = _free_port()
+    port = free_port()
     log = scratch / f"{role}.log"
     command = [sys.executable, "-m", "deploy.cli", "run", role]
     environment = {**os.environ, **settings, "ATMWATCH_HTTP__HOST": "127.0.0.1", "ATMWATCH_HTTP__PORT": str(port)}
@@ -132,7 +148,8 @@ def usage(pid: int) -> tuple[float, float]:
     return (user + system) * TICK_S, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from threading import BoundedSemaphore
 from uuid import uuid4
 
+from deploy.bench_crowd import OPENING
 from deploy.bench_roles import RoleProcess, running
 from ingest.errors import AtmwatchError
 from ingest.kafka_bus.config import ALERTS, DEADLETTER, EVENTS, FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.outbox import Routes
-from ingest.kafka_bus.publisher import Publisher
+from ingest.kafka_bus.publisher import Publisher, PublisherOptions
 from ingest.kafka_bus.topics import Admin, TopicSpec
-from ingest.records import Record
+from ingest.records import AtmEvent, Record
 
 TOPICS = (EVENTS, FACES, SIGHTINGS, ALERTS, DEADLETTER)
-UNDER_WAY = 4000
+Say = Callable[[str], None]
+"""Hears what is being done."""
+UNDER_WAY = 1000
 """Records sent and not yet acknowledged, at most."""
+PATIENCE = PublisherOptions(delivery_timeout_s=300.0, block_s=60.0)
+"""A busy machine is no reason to give up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Stream:
 
     def publish(self, records: Iterable[Record], routes: Routes, topic: str) -> int:
         """Write ``records`` as they come, and wait until all are acknowledged; how many.  Raises what a record met."""
-        publisher = Publisher(self.config, routes, (topic,))
+        publisher = Publisher(self.config, routes, (topic,), PATIENCE)
         room, failed, count = BoundedSemaphore(UNDER_WAY), list[AtmwatchError](), 0
 
         def done(error: AtmwatchError | None) -> None:
@@ -80,3 +86,12 @@ def stream_of_its_own(config: KafkaConfig, folder: Path) -> Iterator[Stream]:
             admin.delete(TOPICS)
     finally:
         admin.close()
+
+
+def visits_of(events: list[AtmEvent], count: int) -> Iterator[AtmEvent]:
+    """``count`` events, each at a machine and an hour of its own, with the pictures of ``events`` in turn."""
+    for number in range(count):
+        atm_id = f"bench-{number}"
+        yield events[number % len(events)].model_copy(
+            update={"event_id": atm_id, "atm_id": atm_id, "captured_at": OPENING + number * timedelta(hours=1)}
+        )

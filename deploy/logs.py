@@ -26,6 +26,7 @@ import structlog
 from structlog.stdlib import BoundLogger, LoggerFactory, ProcessorFormatter
 from structlog.types import EventDict, WrappedLogger
 
+from deploy.complaints import Complaints
 from ingest.errors import UsageError
 from ingest.records import mask_card_numbers
 from ingest.trace_context import trace_headers
@@ -48,6 +49,8 @@ MAX_ITEMS = 30
 MAX_DEPTH = 4
 QUIET = ("kafka", "httpx", "httpcore", "uvicorn.access", "asyncio", "fsspec", "urllib3")
 """Libraries that tell of every request: they are asked for warnings alone."""
+COMPLAINING = "kafka"
+"""The library whose warnings are told by their beginning and end, unless the level is DEBUG."""
 
 _NAMES = "|".join(sorted(SECRET, key=len, reverse=True))
 _FIELD = re.compile(
@@ -71,7 +74,10 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None, **al
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, CleanHandler)]:
         root.removeHandler(old)
-    root.addHandler(CleanHandler(stream or sys.stderr, always))
+    handler = CleanHandler(stream or sys.stderr, always)
+    if number > logging.DEBUG:
+        handler.addFilter(Complaints(COMPLAINING, _tell, message_of))
+    root.addHandler(handler)
     root.setLevel(number)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
@@ -91,6 +97,10 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None, **al
         wrapper_class=BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _tell(level: int, event: str, fields: Mapping[str, object]) -> None:
+    structlog.get_logger("atmwatch").log(level, event, **fields)
 
 
 @contextmanager
@@ -161,6 +171,15 @@ def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         text(str(name), 200): text(value, MAX_TRACE) if name in ("exception", "stack") else safe(value, name)
         for name, value in event.items()
     }
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """What a record says, made of cleaned arguments."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    try:
+        return text(str(record.msg) % tuple(safe(value) for value in args))
+    except (TypeError, ValueError):
+        return text(record.msg)
 
 
 def safe(value: Any, name: object = "", depth: int = 0) -> Any:

@@ -58,20 +58,23 @@ def _watch(role: Role, metrics: Metrics, health: Health, log: structlog.stdlib.B
 
         return batch
 
+    changes = Changes(log)
+
     def ready() -> None:
         health.heartbeat()
         health.ready()
         kafka.set(1)
+        changes.ready()
 
     def not_ready(reason: str) -> None:
         health.heartbeat()
         health.not_ready(reason)
-        log.info("not ready", reason=reason)
+        changes.trouble(log.info, "not ready", reason)
 
     def restarted(reason: str) -> None:
         metrics.retries.of(dependency=Dependency.KAFKA).inc()
         kafka.set(0)
-        log.warning("starting over", reason=reason)
+        changes.trouble(log.warning, "starting over", reason)
 
     def depends(dependency: Dependency, up: bool) -> None:
         metrics.dependency_up.of(dependency=dependency).set(up)
@@ -106,6 +109,29 @@ def _watch(role: Role, metrics: Metrics, health: Health, log: structlog.stdlib.B
         sent=lambda outcome: metrics.webhook.of(outcome=outcome).inc(),
         answered=answered,
     )
+
+
+class Changes:
+    """Logs what changes about a role: attempts that fail alike are one line, until it is ready again."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        self._log = log
+        self._ready = False
+        self._reasons: dict[str, str] = {}
+
+    def ready(self) -> None:
+        """It works; may be told again and again."""
+        if not self._ready:
+            self._ready = True
+            self._reasons.clear()
+            self._log.info("ready")
+
+    def trouble(self, say: Callable[..., object], event: str, reason: str) -> None:
+        """It does not, for a reason; ``say`` is the log's method for the event."""
+        self._ready = False
+        if self._reasons.get(event) != reason:
+            self._reasons[event] = reason
+            say(event, reason=reason)
 
 
 class Lags:

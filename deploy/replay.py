@@ -121,6 +121,7 @@ def replay(
             stage_seconds=pipeline.stage_seconds(outbox.seconds),
             rules=pipeline.rule_statuses(),
             notes=_notes(inputs, committed),
+            visit_gap=settings.policy.visit_gap,
         )
         usages = tuple(pipeline.cluster.roster.usages())
         return _views(out, usages, run, settings, options, watcher=watcher, finished=committed == len(inputs))

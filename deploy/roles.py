@@ -19,7 +19,7 @@ from clustering.records import Sighting
 from clustering.stage import ClusterStage
 from deploy.routes import alerter_routes, clusterer_routes, embedder_routes
 from deploy.settings import Settings, model_folder
-from deploy.watch import Measured, Watch, polling
+from deploy.watch import Measured, Watch, fetching, polling
 from deploy.wiring import build_embedder, linked_card
 from embedder.cards import load_model_card
 from embedder.records import FaceEmbedding
@@ -34,6 +34,7 @@ from ingest.kafka_bus.outbox import KafkaOutbox, Routes
 from ingest.kafka_bus.topics import check_topics
 from ingest.memory_bus import MemorySource
 from ingest.partitions import Division
+from ingest.patience import Patience
 from ingest.records import AtmEvent, Record, Rejection
 from ingest.remote import Fetcher, FetchPolicy
 from ingest.snapshots import SnapshotStore
@@ -45,6 +46,8 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 SUPERSEDED_PAUSE_S = 1.0
 """The longest pause before asking for work again: losing it to another process is no outage."""
 LASTING_S = 30.0
+READ_AHEAD = 8
+"""Commits' worth of inputs read at a time: while there is a backlog, all but the first are prepared meanwhile."""
 GRACE_S = 8.0
 """How long a role that is told to stop may take."""
 
@@ -52,11 +55,8 @@ GRACE_S = 8.0
 def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
     """Turn events into embeddings until ``stop`` is set; any number of these share the work."""
     config = settings.kafka
-    wanted = settings.fetch
-    fetcher = Fetcher(
-        FetchPolicy(wanted.roots, wanted.private_hosts, settings.limits, wanted.total_s, ca_file=wanted.ca_file)
-    )
-    stage = EmbedStage(build_embedder(settings), EmbedOptions(settings.threads, settings.limits, fetcher.fetch))
+    fetch = fetching(watch, Fetcher(_fetch_policy(settings)).fetch)
+    stage = EmbedStage(build_embedder(settings), EmbedOptions(settings.threads, settings.limits, fetch))
     instance = f"{config.group}-{EMBEDDER}-{socket.gethostname()}-{uuid4().hex[:8]}"
 
     def loop() -> None:
@@ -71,7 +71,7 @@ def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
                 chain,
                 MemberSource(member, (AtmEvent,), polling(watch, member, EVENTS)),
                 outbox,
-                pace=Pace(batch=settings.batch, idle_s=0.0),
+                pace=Pace(batch=settings.batch, idle_s=0.0, longest_pause_s=LONGEST_PAUSE_S),
                 on_batch=Measured(watch, chain).batch,
             )
             watch.ready()
@@ -81,6 +81,18 @@ def run_embedder(settings: Settings, watch: Watch, stop: Event) -> None:
         keep_at(loop, watch, stop)
     finally:
         stage.close()
+
+
+def _fetch_policy(settings: Settings) -> FetchPolicy:
+    wanted = settings.fetch
+    return FetchPolicy(
+        roots=wanted.roots,
+        private_hosts=wanted.private_hosts,
+        limits=settings.limits,
+        total_s=wanted.total_s,
+        patience=Patience(wanted.tries, wanted.patience_s, wanted.longest_patience_s),
+        ca_file=wanted.ca_file,
+    )
 
 
 def run_clusterer(settings: Settings, watch: Watch, stop: Event) -> None:
@@ -135,7 +147,8 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
 
     def loop() -> None:
         check_topics(config, work.topics)
-        member = Member(config, work.role, [work.topics[0]], settings.stream_batch)
+        most = READ_AHEAD * settings.stream_batch
+        member = Member(config, work.role, [work.topics[0]], most)
         membership = KafkaMembership(member, work.expected, polling(watch, member, work.topics[0]))
         restoring: list[tuple[float, Measured]] = []
 
@@ -161,7 +174,7 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
                 MemorySource([]),  # its batches come from the division
                 outbox,
                 snapshots=SnapshotStore(settings.state_dir / work.role / name.replace("/", "-")),
-                pace=Pace(snapshot_every=settings.snapshot_every),
+                pace=Pace(batch=settings.stream_batch, snapshot_every=settings.snapshot_every),
                 on_batch=measured.batch,
             )
             return worker, outbox.close
@@ -174,7 +187,7 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
             restoring.clear()
             watch.ready()
 
-        Division(membership, open_worker, settings.stream_batch, turned).run(stop)
+        Division(membership, open_worker, most, turned).run(stop)
 
     keep_at(loop, watch, stop)
 

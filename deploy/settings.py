@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from clustering.decide import Policy
+from deploy.environment import check_environment
 from embedder.cards import WEIGHTS
 from embedder.quality import GateOptions
 from ingest.errors import UsageError
 from ingest.gateway.config import GatewayConfig
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
+from ingest.patience import Patience
 
 
 class FetchSettings(BaseModel):
     """Which pictures an event of the stream may name by URI: what lies below ``roots``; none by default.
 
     Roots are URI prefixes such as ``https://pictures.bank.example/atm/``, ``s3://bucket/atm`` or ``file:///srv/atm``.
+    A picture that fails ``tries`` times over ``patience_s`` becomes a dead letter while its store gives another; with
+    no other to compare with, over ``longest_patience_s``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +34,9 @@ class FetchSettings(BaseModel):
     private_hosts: frozenset[str] = frozenset()
     total_s: Annotated[float, Field(gt=0)] = 10.0
     ca_file: Path | None = None
+    tries: Annotated[int, Field(ge=1)] = Patience().tries
+    patience_s: Annotated[float, Field(ge=0)] = Patience().least_s
+    longest_patience_s: Annotated[float, Field(ge=0)] = Patience().most_s
 
 
 class HttpSettings(BaseModel):
@@ -78,17 +86,19 @@ class LogSettings(BaseModel):
 class Settings(BaseSettings):
     """What can be set for every command.
 
-    ``model`` and ``detector`` are the name of a shipped model or the path of a model folder.  ``threshold``
-    replaces the model card's for linking faces.  ``threads`` is how many pictures are worked on at a time (0: one
-    per core).  ``view_secret_file`` holds the secret under which the view counts cards; without it, one is made and
-    kept below ``state_dir``.  ``alerts_file`` takes alerts as JSON Lines.  Nested settings take two underscores:
-    ``ATMWATCH_POLICY__VISIT_GAP=PT3M``.
+    ``model``, ``detector``, ``wear_model`` and ``eyes_model`` are the name of a shipped model or the path of a model
+    folder.  ``threshold`` replaces the model card's for linking faces.  ``threads`` is how many pictures are worked on
+    at a time (0: one per core).  ``view_secret_file`` holds the secret under which the view counts cards; without it,
+    one is made and kept below ``state_dir``.  ``alerts_file`` takes alerts as JSON Lines.  Nested settings take two
+    underscores: ``ATMWATCH_POLICY__VISIT_GAP=PT3M``.
     """
 
     model_config = SettingsConfigDict(env_prefix="ATMWATCH_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     model: str = "sface"
     detector: str = "yunet"
+    wear_model: str = "wear"
+    eyes_model: str = "eyes"
     rules: Path | None = None
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     batch: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -119,8 +129,9 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Settings from the environment, with the ``overrides`` that are not None put over them.
 
-    Raises ``UsageError`` naming each variable or option that is wrong.
+    Raises ``UsageError`` naming each variable or option that is wrong, or that begins like a setting and is none.
     """
+    check_environment(os.environ, Settings)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings.model_validate({**Settings().model_dump(), **given})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alerts.records import Alert
 from clustering.records import Count, Sighting, Usage
+from clustering.visits import VISIT_GAP
 from deploy.atomic import write_atomically
 from deploy.tally import AlertTally, RejectionTally, SightingTally
+from deploy.visit_signs import PersonSigns, SignsBook
 from embedder.records import Finite
 from ingest.reasons import UNUSABLE, Reason
 from ingest.records import Instant, Record, Rejection
@@ -89,6 +92,7 @@ class Summary(Record):
     picture are ``bystanders``.  ``unusable`` pictures are in order as files but show no comparable face; they
     are part of ``rejected``, as ``no_face`` is of them.  ``visits`` is the sum over identities;
     ``assumed_visits`` are the pictures that say nothing by which to join them, so each counts as one visit.
+    ``wear`` counts accepted pictures by what covers the face; ``signs`` tell of the ``top_identities``, visit by visit.
     ``stage_ms`` is the mean per event.  Dictionaries and tuples are sorted: equal runs give equal text, but for
     the seconds.
     """
@@ -121,6 +125,8 @@ class Summary(Record):
     rules: tuple[RuleStatus, ...] = ()
     atms: tuple[AtmHealth, ...] = ()
     top_identities: tuple[Usage, ...] = ()
+    wear: Annotated[dict[str, int], Field(default_factory=dict)]
+    signs: tuple[PersonSigns, ...] = ()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -137,7 +143,8 @@ class Run:
 
     ``input`` is shown to people as it stands.  ``stage_seconds`` are totals by stage in the order in which they
     are to be shown; ``seconds`` is the wall time, and ``timed_events`` how many events it covers: fewer than
-    all after a resumed run, all when None.  ``notes`` are plain sentences that precede the derived ones.
+    all after a resumed run, all when None.  ``notes`` are plain sentences that precede the derived ones;
+    ``visit_gap`` is the policy's.
     """
 
     input: str
@@ -148,6 +155,7 @@ class Run:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     rules: Sequence[RuleStatus] = ()
     notes: Sequence[str] = ()
+    visit_gap: timedelta = VISIT_GAP
 
 
 def by_use(usages: Iterable[Usage]) -> list[Usage]:
@@ -162,21 +170,24 @@ def build_summary(
     rejections: Iterable[Rejection],
     run: Run,
 ) -> Summary:
-    """Sum up one run.  Each iterable is read once, in one pass; memory grows with ATMs and reasons alone.
+    """Sum up one run.  Each iterable is read once, in one pass.
 
+    Memory grows with ATMs and reasons, and up to a bound with the visits of the identities that are named.
     Visits are taken from ``usages`` and not from the sightings: a late frame can join two visits, after which
     the number that an earlier sighting carries is out of date.
     """
-    seen = SightingTally()
+    ranked = by_use(usages)
+    named = ranked[:TOP_IDENTITIES]
+    seen, signs = SightingTally(), SignsBook((usage.identity_id for usage in named), run.visit_gap)
     for sighting in sightings:
         seen.add(sighting)
+        signs.add(sighting)
     refused = RejectionTally()
     for rejection in rejections:
         refused.add(rejection)
     raised = AlertTally()
     for alert in alerts:
         raised.add(alert)
-    ranked = by_use(usages)
     events = seen.count + refused.count
     instants = [at for at in (seen.first, seen.last, refused.first, refused.last) if at is not None]
     timed = events if run.timed_events is None else run.timed_events
@@ -207,7 +218,9 @@ def build_summary(
         last_captured_at=max(instants, default=None),
         rules=tuple(run.rules),
         atms=_atm_table(seen, refused),
-        top_identities=tuple(ranked[:TOP_IDENTITIES]),
+        top_identities=tuple(named),
+        wear=dict(sorted(seen.wear.items())),
+        signs=signs.persons(),
     )
     return summary.model_copy(update={"notes": (*run.notes, *_notes(summary))})
 

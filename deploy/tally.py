@@ -36,12 +36,15 @@ class SightingTally(_Period):
         super().__init__()
         self.count = self.bystanders = self.assumed = 0
         self.atms: Counter[str] = Counter()
+        self.wear: Counter[str] = Counter()
 
     def add(self, sighting: Sighting) -> None:
         self.count += 1
         self.bystanders += len(sighting.bystanders)
         self.assumed += is_assumed_visit(sighting.event)
         self.atms[sighting.event.atm_id] += 1
+        if sighting.signs is not None:
+            self.wear[sighting.signs.wear.value] += 1
         self.widen(sighting.event.captured_at)
 
 

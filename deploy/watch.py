@@ -9,7 +9,10 @@ from time import monotonic
 from alerts.webhook import Outcome
 from clustering.stage import ClusterStage
 from deploy.metrics import STAGES, Dependency
+from ingest.errors import BadRecord, Unavailable
 from ingest.kafka_bus.member import Member, Place
+from ingest.reasons import Reason
+from ingest.records import AtmEvent
 from ingest.stage import Chain
 from ingest.worker import Progress
 
@@ -17,6 +20,8 @@ COMMIT = "commit"
 """The step that is no stage: everything becoming durable at once."""
 
 LAGS_EVERY_S = 1.0
+UNASKED = frozenset({Reason.OUTSIDE_ROOT, Reason.BAD_RECORD})
+"""Why a picture is refused before its store is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +92,25 @@ def polling(watch: Watch, member: Member, topic: str) -> Callable[[], None]:
             watch.lags(topic, member.lags())
 
     return poll
+
+
+def fetching(watch: Watch, fetch: Callable[[AtmEvent], bytes]) -> Callable[[AtmEvent], bytes]:
+    """``fetch``, telling whether the store of pictures answers; to wait for it is no standstill."""
+
+    def fetched(event: AtmEvent) -> bytes:
+        answers = event.image is None
+        try:
+            return fetch(event)
+        except Unavailable:
+            watch.turning()
+            watch.depends(Dependency.OBJECT_STORE, False)
+            answers = False
+            raise
+        except BadRecord as error:
+            answers = answers and error.reason not in UNASKED
+            raise
+        finally:
+            if answers:
+                watch.depends(Dependency.OBJECT_STORE, True)
+
+    return fetched

@@ -18,6 +18,7 @@ from embedder.detect import Detector
 from embedder.embed import Embedder
 from embedder.onnx_model import OnnxModel
 from embedder.quality import GateOptions
+from embedder.signs import SignReader
 from embedder.stage import EmbedOptions, EmbedStage
 from ingest.bus import Outbox
 from ingest.records import Position, Record, Rejection
@@ -70,11 +71,12 @@ class Pipeline:
         self.embed.close()
 
 
-def build_embedder(settings: Settings) -> Embedder:
-    """The embedder with the models that the settings name, loaded and checked."""
+def build_embedder(settings: Settings, detector: Detector | None = None) -> Embedder:
+    """The embedder with the models that the settings name, loaded and checked; with ``detector``, if one is given."""
     model = OnnxModel(model_folder(settings.model))
-    detector = Detector(model_folder(settings.detector))
-    return Embedder(detector, model, GateOptions(eye_distance=settings.min_eye_distance))
+    detector = detector or Detector(model_folder(settings.detector))
+    reader = SignReader(model_folder(settings.wear_model), model_folder(settings.eyes_model))
+    return Embedder(detector, model, GateOptions(eye_distance=settings.min_eye_distance), reader)
 
 
 def linked_card(card: ModelCard, settings: Settings) -> ModelCard:

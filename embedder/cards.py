@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError, model_validator
 
 from ingest.errors import UsageError
 
@@ -92,8 +92,49 @@ class ModelCard(_Card):
     measured: dict[str, str]
 
 
-class _AnyCard(RootModel[Annotated[DetectorCard | ModelCard, Field(discriminator="kind")]]):
-    """A card of either kind."""
+class ClassifierCard(_Card):
+    """A classifier of a face or of an eye: how to cut its input out of a picture, and what its outputs mean.
+
+    The input is ``input_size`` (height, width), channels in ``channels`` order, ``(value - mean) / std``.  Of a
+    ``face`` it shows the landmarks at ``template`` with ``landmark_weights``, as a template model's card does; of an
+    ``eye`` the upright square around it whose side is ``side`` eye distances.  ``output`` names the logits, one for
+    each of ``labels``; their softmax is the probability.
+    """
+
+    kind: Literal["classifier"]
+    model_id: str
+    sees: Literal["face", "eye"]
+    labels: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")], ...], Field(min_length=2)]
+    input_name: str
+    input_size: tuple[Side, Side]
+    channels: Literal["RGB", "BGR"]
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    output: str
+    template: tuple[Point, Point, Point, Point, Point] | None = None
+    landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight] | None = None
+    side: Annotated[float, Field(gt=0)] | None = None
+    measured: dict[str, str]
+
+    @model_validator(mode="after")
+    def _says_where_to_look(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            message = "labels must differ"
+            raise ValueError(message)
+        if self.sees == "face" and (self.template is None or self.landmark_weights is None):
+            message = "a classifier of a face needs template and landmark_weights"
+            raise ValueError(message)
+        if self.sees == "eye" and self.side is None:
+            message = "a classifier of an eye needs side"
+            raise ValueError(message)
+        return self
+
+
+Card = DetectorCard | ModelCard | ClassifierCard
+
+
+class _AnyCard(RootModel[Annotated[Card, Field(discriminator="kind")]]):
+    """A card of any kind."""
 
 
 CardT = TypeVar("CardT", bound=BaseModel)
@@ -108,7 +149,7 @@ def _read(folder: Path) -> bytes:
         raise UsageError(message) from error
 
 
-def load_card(folder: Path) -> DetectorCard | ModelCard:
+def load_card(folder: Path) -> Card:
     """The card of any model folder; ``UsageError`` names what does not fit."""
     return _validated(_AnyCard, folder).root
 
@@ -121,6 +162,11 @@ def load_detector_card(folder: Path) -> DetectorCard:
 def load_model_card(folder: Path) -> ModelCard:
     """The card of a template model's folder; ``UsageError`` names what does not fit."""
     return _validated(ModelCard, folder)
+
+
+def load_classifier_card(folder: Path) -> ClassifierCard:
+    """The card of a classifier's folder; ``UsageError`` names what does not fit."""
+    return _validated(ClassifierCard, folder)
 
 
 def _validated(kind: type[CardT], folder: Path) -> CardT:

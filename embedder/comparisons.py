@@ -63,9 +63,16 @@ def count_impostors(probe: TemplateSet, gallery: TemplateSet | None = None) -> i
 
 def genuine_scores(probe: TemplateSet, gallery: TemplateSet | None = None) -> NDArray[np.float32]:
     """The scores of all pairs of different pictures of one person, (G,) float32 in no particular order."""
+    return genuine_rows(probe, gallery)[0]
+
+
+def genuine_rows(
+    probe: TemplateSet, gallery: TemplateSet | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """``genuine_scores``, and (G,) the row of each pair's probe."""
     second = probe if gallery is None else gallery
     columns_of = _rows_by_person(second)
-    found = [np.empty(0, np.float32)]
+    found, probes = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
     for person, rows in _rows_by_person(probe).items():
         columns = columns_of.get(person)
         if columns is not None:
@@ -74,11 +81,20 @@ def genuine_scores(probe: TemplateSet, gallery: TemplateSet | None = None) -> ND
                 part = rows[start : start + step]
                 comparable = _comparable(probe, gallery, part, columns)
                 found.append((probe.templates[part] @ second.templates[columns].T)[comparable])
-    return np.concatenate(found)
+                probes.append(part[np.nonzero(comparable)[0]])
+    return np.concatenate(found), np.concatenate(probes)
 
 
 def impostor_blocks(probe: TemplateSet, gallery: TemplateSet | None = None) -> Iterator[NDArray[np.float32]]:
     """The scores of all pairs of pictures of two people, in new float32 arrays of at most about ``BLOCK``."""
+    for scores, _, _, other in impostor_rows(probe, gallery):
+        yield scores[other]
+
+
+def impostor_rows(
+    probe: TemplateSet, gallery: TemplateSet | None = None
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """``impostor_blocks`` with the rows: (r, c) scores, (r,) probe rows, (c,) gallery rows, (r, c) which are pairs."""
     second = probe if gallery is None else gallery
     step = max(1, BLOCK // max(1, len(second.templates)))
     for start in range(0, len(probe.templates), step):
@@ -87,7 +103,7 @@ def impostor_blocks(probe: TemplateSet, gallery: TemplateSet | None = None) -> I
         columns = np.arange(start if gallery is None else 0, len(second.templates))
         other = probe.people[rows][:, None] != second.people[columns][None, :]
         other &= _comparable(probe, gallery, rows, columns)
-        yield (probe.templates[rows] @ second.templates[columns].T)[other]
+        yield probe.templates[rows] @ second.templates[columns].T, rows, columns, other
 
 
 def _rows_by_person(faces: TemplateSet) -> dict[int, NDArray[np.int64]]:

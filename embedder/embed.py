@@ -1,4 +1,4 @@
-"""From one picture to the template of the person at the machine: detect, gate, align, gate, embed."""
+"""From one picture to the template of the person at the machine: detect, gate, align, gate, embed; and its signs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from embedder.crop import eye_region
 from embedder.detect import Detector, Face, Image
 from embedder.model import VectorModel
 from embedder.quality import GateOptions, check_faces, check_quality, main_face, measure
-from embedder.records import Quality
+from embedder.records import Quality, Signs
+from embedder.signs import SignReader
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one picture gave: ``vector`` (dim,) float32 of the main ``face``, and the other faces."""
+    """What one picture gave: ``vector`` (dim,) float32 and ``signs`` of the main ``face``, and the other faces."""
 
     face: Face
     vector: NDArray[np.float32]
     quality: Quality
     bystanders: tuple[Face, ...]
+    signs: Signs | None = None
 
 
 @dataclass(slots=True)
@@ -50,13 +52,23 @@ class StageClock:
 
 
 class Embedder:
-    """The whole way from pixels to template.  Pure but for its clock; safe to use from several threads."""
+    """The whole way from pixels to template.  Pure but for its clock; safe to use from several threads.
 
-    def __init__(self, detector: Detector, model: VectorModel, gate: GateOptions | None = None) -> None:
+    Without a ``reader`` a probe has no signs.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        model: VectorModel,
+        gate: GateOptions | None = None,
+        reader: SignReader | None = None,
+    ) -> None:
         self.model = model
         self.clock = StageClock()
         self._detector = detector
         self._gate = gate or GateOptions()
+        self._reader = reader
         self._template = np.array(model.card.template, np.float32)
         self._weights = np.array(model.card.landmark_weights, np.float64)
 
@@ -73,4 +85,11 @@ class Embedder:
             check_quality(quality, self._gate)
         with self.clock.time("embed"):
             vector = self.model.embed(aligned)
-        return Probe(face, vector, quality, tuple(f for i, f in enumerate(faces) if i != chosen))
+        others = tuple(f for i, f in enumerate(faces) if i != chosen)
+        return Probe(face, vector, quality, others, self._signs(image, face))
+
+    def _signs(self, image: Image, face: Face) -> Signs | None:
+        if self._reader is None:
+            return None
+        with self.clock.time("signs"):
+            return self._reader.read(image, face.landmarks)

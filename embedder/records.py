@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import numpy as np
@@ -47,12 +48,33 @@ class Quality(Record):
     score: Unit
 
 
+class Wear(StrEnum):
+    """What covers a face: nothing that matters, a mask, or something else (sunglasses, a cap, a hand)."""
+
+    BARE = "bare"
+    MASKED = "masked"
+    OCCLUDED = "occluded"
+
+
+class Signs(Record):
+    """What is seen of a face besides who it is.
+
+    ``wear_score`` is the probability of ``wear``; ``eyes_open`` that of open against closed eyes, None where it can't
+    be told: eyes hidden behind something, or too small.
+    """
+
+    wear: Wear
+    wear_score: Unit
+    eyes_open: Unit | None = None
+
+
 class FaceEmbedding(Record):
     """The main face of one event: the person who uses the machine.
 
     ``vector`` is a float32 little-endian template of length ``dim``, L2-normalised: read it through
     ``template``.  It is only comparable with vectors of the same ``model_id``.  ``bystanders`` are the other
-    faces: kept as places in the picture, never as templates, and never counted.  No pixels.
+    faces: kept as places in the picture, never as templates, and never counted.  ``signs`` is None where nobody
+    looked for them.  No pixels.
     """
 
     face_id: FaceId
@@ -63,6 +85,7 @@ class FaceEmbedding(Record):
     landmarks: tuple[tuple[Finite, Finite], ...]
     quality: Quality
     bystanders: tuple[Box, ...] = ()
+    signs: Signs | None = None
 
     @property
     def template(self) -> NDArray[np.float32]:

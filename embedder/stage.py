@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from embedder.embed import Embedder, Probe
 from embedder.records import Box, FaceEmbedding, pack
 from ingest.claim_check import fetch
-from ingest.errors import BadRecord
+from ingest.errors import BadRecord, ErrorAnswer
 from ingest.images import decode
 from ingest.limits import ImageLimits
 from ingest.records import AtmEvent, Position, Record, Rejection
@@ -52,13 +53,17 @@ class EmbedStage:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="embed")
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
-        return list(self._pool.map(self._one, batch))
+        """What became of each.  Raises ``Unavailable``; for single pictures that fail, after a try of all others."""
+        outcomes = list(self._pool.map(self._one, batch))
+        if failed := [outcome for outcome in outcomes if isinstance(outcome, ErrorAnswer)]:
+            raise max(failed, key=attrgetter("retry_after"))
+        return [outcome for outcome in outcomes if isinstance(outcome, Delivery)]
 
     def close(self) -> None:
         """Let go of the threads, after the work at hand."""
         self._pool.shutdown()
 
-    def _one(self, delivery: Delivery) -> Delivery:
+    def _one(self, delivery: Delivery) -> Delivery | ErrorAnswer:
         if not isinstance(delivery.record, AtmEvent):
             return delivery
         outcome: Record
@@ -66,6 +71,8 @@ class EmbedStage:
             outcome = self._embedded(delivery.record)
         except BadRecord as error:
             outcome = rejected(delivery.record, error, self.name, delivery.position)
+        except ErrorAnswer as error:  # several that fail must wait side by side, not one after the other
+            return error
         return Delivery(outcome, delivery.position)
 
     def _embedded(self, event: AtmEvent) -> FaceEmbedding:
@@ -86,6 +93,7 @@ def embedding_of(event: AtmEvent, probe: Probe, model_id: str) -> FaceEmbedding:
         landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in probe.face.landmarks),
         quality=probe.quality,
         bystanders=tuple(_box(face.box) for face in probe.bystanders),
+        signs=probe.signs,
     )
 
 

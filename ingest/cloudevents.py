@@ -77,8 +77,8 @@ _TYPE = re.compile(r"(?P<noun>com\.atmwatch\.[a-z0-9]{1,64})\.v(?P<version>[1-9]
 class Kind:
     """How records of one class travel.
 
-    ``id_field`` names the field that is ``ce_id``; ``vector`` says whether they hold a template, and ``event``
-    whether they hold the event that they are about.
+    ``id_field`` names the field that is ``ce_id``; ``vector`` says whether they hold a template, ``event`` whether
+    they hold the event that they are about, and ``subject`` whether they name what they are about themselves.
     """
 
     ce_type: str
@@ -86,6 +86,7 @@ class Kind:
     id_field: str | None
     vector: bool
     event: bool
+    subject: bool
 
 
 @cache
@@ -104,6 +105,7 @@ def kind_of(record: type[Record]) -> Kind:
         id_field=next((name for name in _ID_FIELDS if name in fields), None),
         vector="vector" in fields,
         event="event" in fields,
+        subject="subject" in fields,
     )
 
 
@@ -121,9 +123,10 @@ def message_key(record: Record) -> str | None:
         case Rejection():
             return (record.atm_id or record.source)[:_MAX_KEY_CHARS] or None
     fields: Any = record
-    if hasattr(record, "subject"):
+    kind = kind_of(type(record))  # to ask a record for what it lacks takes longer
+    if kind.subject:
         return str(getattr(record, "identity_id", None) or fields.subject)
-    if hasattr(record, "event"):
+    if kind.event:
         return str(fields.event.scope)
     scope: str | None = getattr(record, "scope", None)
     return scope
@@ -191,13 +194,14 @@ def structured(event: AtmEvent) -> bytes:
 def record_attributes(record: Record, body: bytes) -> dict[str, str]:
     """Those of a record with a JSON ``body``.  A record without an id of its own has its content's digest for one."""
     kind = kind_of(type(record))
-    about: Any = getattr(record, "event", record)
+    fields: Any = record
+    about = fields.event if kind.event else fields
     identifier = getattr(record, kind.id_field) if kind.id_field else blake2b(body, digest_size=16).hexdigest()
     attributes = {"specversion": SPECVERSION, "id": identifier, "source": kind.source, "type": kind.ce_type}
     at = getattr(about, "captured_at", None) or getattr(about, "raised_at", None)
     if at is not None:
         attributes["time"] = rfc3339(at)
-    subject = getattr(about, "subject", None) or getattr(about, "atm_id", None)
+    subject = fields.subject if kind.subject else getattr(about, "atm_id", None)
     if subject is not None:
         attributes["subject"] = subject
     return attributes

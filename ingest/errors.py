@@ -6,6 +6,7 @@
     ├── UsageError      the caller asked for something that can't be: exit code 2, nothing was touched
     ├── BadRecord       one record can't be used: reject it under its code, and go on with the next
     ├── Unavailable     something outside is not there now: pause, try again after ``retry_after``
+    │   └── ErrorAnswer it is there, but answers this request with an error of its own
     ├── Superseded      another process took over this one's work: forget all, and ask for work anew
     └── Corrupt         our own stored state can't be trusted: stop, or restore from the journal
 
@@ -46,6 +47,10 @@ class Unavailable(AtmwatchError):
         super().__init__(f"{what} is unavailable; trying again in {retry_after:g} s")
         self.what = what
         self.retry_after = retry_after
+
+
+class ErrorAnswer(Unavailable):
+    """A dependency answers, but with an error of its own: it may be broken, or only what it was asked for."""
 
 
 class Superseded(AtmwatchError):

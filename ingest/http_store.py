@@ -25,7 +25,7 @@ from urllib.parse import urljoin
 import httpx
 
 from ingest.allow_list import PORTS, AllowList, Place, literal_address, may_connect
-from ingest.errors import BadRecord, Unavailable
+from ingest.errors import BadRecord, ErrorAnswer, Unavailable
 from ingest.reasons import Reason
 
 Resolve = Callable[[str, int], list[str]]
@@ -98,8 +98,8 @@ class HttpStore:
         """The body at ``place``, redirects followed as far as they stay below the roots.
 
         Raises BadRecord: OUTSIDE_ROOT, TOO_MANY_BYTES, UNREADABLE (not there, not allowed, too many redirects).
-        Raises Unavailable for what may heal: no connection, a broken one, 408, 425, 429 and 5xx, after the pause
-        that the server asks for.  Raises TimeoutError.
+        Raises Unavailable for what may heal: no connection, a broken one; ErrorAnswer for 408, 425, 429 and 5xx, with
+        the pause that the server asks for.  Raises TimeoutError.
         """
         for _ in range(self._options.max_redirects + 1):
             answer = self._get(place, request)
@@ -161,7 +161,7 @@ class HttpStore:
         status = response.status_code
         if status in _LATER or status >= 500:
             retry_s = retry_after(response.headers.get("retry-after"), datetime.now(UTC), self._options.retry_s)
-            raise Unavailable(_named(place), retry_s)
+            raise ErrorAnswer(_named(place), retry_s)
         if status != _OK:
             raise BadRecord(Reason.UNREADABLE, f"It can't be read: the store answered {status}.")
 

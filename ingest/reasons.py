@@ -19,6 +19,7 @@ class Reason(StrEnum):
     SYMLINK_LOOP = "symlink_loop", "The link leads back to itself."
     OUTSIDE_ROOT = "outside_root", "The picture lies outside of the folders that may be read."
     CHECKSUM_MISMATCH = "checksum_mismatch", "The picture is not the one that the event names by its sha256."
+    UNFETCHABLE = "unfetchable", "The picture's store failed to give it for a long time, and was not down."
     BAD_VIDEO = "bad_video", "The video can't be opened, or a frame of it can't be read."
 
     # The record

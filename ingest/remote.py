@@ -30,6 +30,7 @@ from ingest.deadline import Deadline
 from ingest.errors import BadRecord, Unavailable, UsageError
 from ingest.http_store import HttpOptions, HttpStore, Request, Resolve, resolve
 from ingest.limits import DEFAULT_LIMITS, ImageLimits
+from ingest.patience import Patience, Trials
 from ingest.reasons import Reason
 from ingest.records import AtmEvent
 
@@ -59,7 +60,8 @@ class FetchPolicy:
     must lead to public addresses, unless it is among ``private_hosts``; one that is an IP address, or
     ``localhost``, is taken as it is.  ``total_s`` bounds a fetch with everything in it, ``connect_s`` a connection.
     ``retry_s`` is the pause when something is unavailable; ``at_a_time`` bounds the fetches, hanging ones included.
-    ``ca_file`` replaces the public certificate authorities.  ``store_options`` are fsspec's, by scheme.
+    ``patience`` is for pictures that fail while others do not.  ``ca_file`` replaces the public certificate
+    authorities.  ``store_options`` are fsspec's, by scheme.
     """
 
     roots: tuple[str, ...] = ()
@@ -70,6 +72,7 @@ class FetchPolicy:
     max_redirects: int = 3
     retry_s: float = 1.0
     at_a_time: int = 32
+    patience: Patience = field(default_factory=Patience)
     ca_file: Path | None = None
     store_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
 
@@ -77,17 +80,24 @@ class FetchPolicy:
 class Fetcher:
     """Fetches the pictures of events.  Safe to use from several threads.
 
-    ``stores`` are ready-made file systems by scheme, ``resolve`` looks names up.  Raises UsageError for a root that
-    is none, a scheme whose library is not installed, or a ``ca_file`` that can't be read.
+    ``stores`` are ready-made file systems by scheme, ``resolve`` looks names up, ``clock`` is what patience goes by.
+    Raises UsageError for a root that is none, a scheme whose library is not installed, or a ``ca_file`` that can't be
+    read.
     """
 
     def __init__(
-        self, policy: FetchPolicy, *, stores: Mapping[str, Store] | None = None, resolve: Resolve = resolve
+        self,
+        policy: FetchPolicy,
+        *,
+        stores: Mapping[str, Store] | None = None,
+        resolve: Resolve = resolve,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._policy = policy
         self._folders = tuple(_folder(root) for root in policy.roots if root.lower().startswith(_FILE))
         self._allowed = AllowList(root for root in policy.roots if not root.lower().startswith(_FILE))
         self._deadline = Deadline(policy.total_s, policy.at_a_time)
+        self._trials = Trials(policy.patience, clock)
         self._stores = dict(stores or {})
         for scheme in sorted((self._allowed.schemes & STORES) - self._stores.keys()):
             self._stores[scheme] = _open_store(scheme, policy.store_options.get(scheme, {}))
@@ -102,28 +112,33 @@ class Fetcher:
         """The encoded picture of an event: its own ``image``, else what its ``image_uri`` points at.
 
         A remote picture needs the event's ``sha256``; where there is one, it is checked.  Raises BadRecord:
-        OUTSIDE_ROOT, CHECKSUM_MISMATCH, TOO_MANY_BYTES, EMPTY_FILE, UNREADABLE, BAD_RECORD (no claim check, or one
-        without ``sha256``), and for files what ``claim_check.fetch`` raises.  Raises Unavailable when the store, or
-        the way to it, is what fails.  No text repeats the URI, which may be signed.
+        OUTSIDE_ROOT, CHECKSUM_MISMATCH, TOO_MANY_BYTES, EMPTY_FILE, UNREADABLE, UNFETCHABLE (failed for too long),
+        BAD_RECORD (no claim check, or one without ``sha256``), and for files what ``claim_check.fetch`` raises.
+        Raises Unavailable when the store, or the way to it, is what fails.  No text repeats the URI, which may be
+        signed.
         """
         if event.image is not None or event.image_uri is None:
             return claim_check.fetch(event, self._policy.limits)
         if event.image_uri.lower().startswith(_FILE):
             if not self._folders:
                 raise BadRecord(Reason.OUTSIDE_ROOT, "Pictures are not read from files here.")
-            return self._in_time(_SHARE, partial(self._read_file, event))
+            read = partial(self._in_time, _SHARE, partial(self._read_file, event))
+            return self._trials.read(event.image_uri, _SHARE, read)
         place = self._allowed.place(event.image_uri)
         if event.sha256 is None:
             raise BadRecord(Reason.BAD_RECORD, "The event names a remote picture without its sha256.")
-        data = self._read(place)
+        what = f"the picture store {place.authority}"
+        return self._trials.read(event.image_uri, what, partial(self._read_checked, place, what, event.sha256))
+
+    def _read_checked(self, place: Place, what: str, digest: str) -> bytes:
+        data = self._read(place, what)
         if not data:
             raise BadRecord(Reason.EMPTY_FILE, Reason.EMPTY_FILE.sentence)
-        if sha256(data).hexdigest() != event.sha256:
+        if sha256(data).hexdigest() != digest:
             raise BadRecord(Reason.CHECKSUM_MISMATCH, Reason.CHECKSUM_MISMATCH.sentence)
         return data
 
-    def _read(self, place: Place) -> bytes:
-        what = f"the picture store {place.authority}"
+    def _read(self, place: Place, what: str) -> bytes:
         if self._http is None or place.scheme in STORES:
             return self._in_time(what, partial(self._read_store, place, what))
         request = Request(until=monotonic() + self._policy.total_s)

@@ -50,6 +50,17 @@ class Stateful(Protocol):
     def restore(self, content: bytes) -> None: ...
 
 
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A stage that can begin with a batch while it still works on the one before.
+
+    ``foresee`` is told a batch that is to be processed after all that were foreseen before it.  It returns at once,
+    and changes nothing but the time that ``process`` takes.
+    """
+
+    def foresee(self, batch: Sequence[Delivery]) -> None: ...
+
+
 class Chain:
     """Stages one after the other, as one stage; keeps the seconds that each has spent.
 
@@ -78,6 +89,12 @@ class Chain:
             self.seconds[stage.name] += perf_counter() - start
             changed = changed or bool(stateful_in(stage))
         return deliveries
+
+    def foresee(self, batch: Sequence[Delivery]) -> None:
+        """Let the stages that can begin with ``batch``, as far as earlier stages will let it pass as it is."""
+        for stage in self.stages:
+            if isinstance(stage, Foreseeing):
+                stage.foresee(batch)
 
     @property
     def stateful(self) -> list[Stateful]:

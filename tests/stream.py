@@ -36,12 +36,14 @@ CARRIED: Mapping[str, tuple[type[Record], ...]] = {
     DEADLETTER: (Rejection,),
 }
 SESSION_S = 3.0
+PATIENT = {"session_timeout_s": 30.0, "transaction_timeout_s": 60.0, "request_timeout_s": 30.0}
+"""For streams of which nothing is killed: on a busy machine nobody may be taken for dead for being slow."""
 END_S = 10.0
 """How long a role may take to end when it is told to."""
 
 
 def stream_config(bootstrap: str, **more: object) -> KafkaConfig:
-    """Topics and groups of nobody else's, and timeouts for the impatient."""
+    """Topics and groups of nobody else's, and timeouts for the impatient, who kill processes; see ``PATIENT``."""
     name = f"t{uuid4().hex[:10]}"
     defaults = {
         "bootstrap": bootstrap,
@@ -124,13 +126,17 @@ class Stream:
         until = time.monotonic() + seconds
         for role in roles:
             with observer(self.config, role) as done:
-                while not done():
-                    dead = [name for name, child in self.children.items() if not child.is_running()]
-                    if dead or time.monotonic() > until:
-                        logs = "".join(f"\n{p.name}: {p.read_text()[-1500:]}" for p in self.folder.glob("*.log"))
-                        message = f"the {role} was not done in {seconds} s; dead: {dead}{logs}"
-                        raise AssertionError(message)
-                    time.sleep(0.1)
+                self.wait_until(done, f"the {role} was not done", until)
+
+    def wait_until(self, true: Callable[[], bool], complaint: str, until: float) -> None:
+        """Return when it is ``true``.  Raises AssertionError at ``until`` (``time.monotonic``), or when a role died."""
+        while not true():
+            dead = [name for name, child in self.children.items() if not child.is_running()]
+            if dead or time.monotonic() > until:
+                logs = "".join(f"\n{p.name}: {p.read_text()[-1500:]}" for p in self.folder.glob("*.log"))
+                message = f"{complaint} in time; dead: {dead}{logs}"
+                raise AssertionError(message)
+            time.sleep(0.1)
 
     def wait_until_joined(self, role: str, seconds: float = 40.0) -> None:
         """Return when the role's group has divided its work."""
@@ -206,7 +212,7 @@ def publish(config: KafkaConfig, topic: str, sent: Sequence[tuple[int | None, Me
             )
             for partition, message in sent
         ]
-        producer.flush(30)
+        producer.flush(120)
         for future in futures:
             future.get(0)
 

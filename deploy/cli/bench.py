@@ -13,6 +13,8 @@ import typer
 from deploy.bench import bench_pipeline, first_result_seconds, load_events
 from deploy.bench_clustering import bench_clustering
 from deploy.bench_kafka import KafkaBenchOptions, bench_kafka
+from deploy.cli import benchmarks
+from deploy.cli.bench_tables import print_kafka
 from deploy.cli.console import Json, Model, Threads, err, out, print_json, progress_bar
 from deploy.settings import load_settings, model_folder
 from deploy.simulator import FACES
@@ -22,6 +24,7 @@ from ingest.errors import UsageError
 from ingest.worker import Progress
 
 app = typer.Typer(help="Measure speed and memory.", no_args_is_help=True, rich_markup_mode=None)
+benchmarks.register(app)
 
 
 @app.callback()
@@ -108,33 +111,30 @@ def kafka_command(
     recovery_templates: Annotated[int, typer.Option(min=1, help="Templates in the roster that is restored.")] = 200_000,
     events: Annotated[int, typer.Option(min=1, help="Events whose way to the alert is timed.")] = 300,
     rate: Annotated[float, typer.Option(min=0.1, help="Those events a second.")] = 10.0,
+    images: Annotated[int, typer.Option(min=100, help="Pictures sent to the gateway in each of two forms.")] = 5000,
+    connections: Annotated[int, typer.Option(min=1, max=256, help="Connections over which they come.")] = 16,
+    backlog: Annotated[
+        int, typer.Option(min=0, help="Records before each role while its memory is watched; 0 for not at all.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure the roles as processes on a real broker: rate, latency, recovery, memory.
+    """Measure the roles as processes on a real broker: rate, latency, recovery, gateway, memory.
 
-    Takes about 5 minutes on two cores; --faces 3000 --templates 10000 --recovery-templates 20000 --events 100 less
-    than one.  Works in topics of its own, which are deleted at the end.  The environment's settings hold for the roles.
+    Takes about 5 minutes on two cores; --faces 3000 --templates 10000 --recovery-templates 20000 --events 100
+    --images 1000 about one.  --backlog 100000 takes some 10 more, and 1.5 GB of the broker's disk for the while: the
+    embedder works off 3000 of its pictures, every other role its whole backlog.  Works in topics of its own, which are
+    deleted at the end.  The environment's settings hold for the roles; with ATMWATCH_REDIS__URL, the view has its part.
     """
     settings = load_settings()
-    config = settings.kafka.model_copy(update={"bootstrap": kafka}) if kafka else settings.kafka
+    if kafka:
+        settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": kafka})})
     card = linked_card(load_model_card(model_folder(settings.model)), settings)
-    options = KafkaBenchOptions(faces, templates, recovery_templates, events, rate)
-    report = bench_kafka(config, card, load_events(FACES), options, err.print)
+    options = KafkaBenchOptions(faces, templates, recovery_templates, events, rate, images, connections, backlog)
+    report = bench_kafka(settings, card, load_events(FACES), options, err.print)
     if as_json:
         print_json(report.model_dump_json(indent=2))
-        return
-    out.print(f"clusterer {report.faces_per_second:>8,.0f} faces/s at {templates:,} templates")
-    out.print(f"alerter   {report.sightings_per_second:>8,.0f} sightings/s")
-    latency = ", ".join(f"{name} {ms:.0f} ms" for name, ms in report.latency_ms.items())
-    out.print(f"event published to alert consumed, {rate:g} a second: {latency} ({report.answered} of {events})")
-    restored = ", ".join(f"{source} {seconds:.1f} s" for source, seconds in report.recovery_s.items())
-    out.print(f"{recovery_templates:,} templates restored and consuming: {restored}")
-    for role, mb in report.rss_mb.items():
-        course = " ".join(f"{one:.0f}" for one in report.rss_mb_course.get(role, []))
-        spent = report.cpu_ms_per_input.get(role, 0.0)
-        out.print(
-            f"{role:9} {spent:8.3f} ms of processor time an input, {mb:.0f} MB at most; after each tenth: {course}"
-        )
+    else:
+        print_kafka(report, rate)
 
 
 def _simulated(folder: Path) -> Path:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from time import monotonic
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from deploy.cli.console import Json, Model, Threads, Threshold, out, print_json, progress_bar
-from deploy.evaluate import (
-    MASKS,
-    NONE,
-    Acquirer,
-    check_mask,
-    evaluate_stream,
-    evaluate_verification,
-    labelled_pictures,
-)
+from deploy.benchmarks.plots import Curve, check_plots, write_plots
+from deploy.benchmarks.rows import GROUP_HEADS, clustering_rows, group_rows, verification_rows
+from deploy.cli import leakage
+from deploy.cli.accuracy import KINDS, Bootstrap, Folder, Models, Seed, Whom, counting
+from deploy.cli.columns import print_columns, print_lines, print_reports
+from deploy.cli.console import Json, Threads, Threshold, out
+from deploy.evaluation.acquire import NONE, Acquirer, check_mask
+from deploy.evaluation.clustering import evaluate_stream, stream_order
+from deploy.evaluation.labels import read_labels
+from deploy.evaluation.pictures import check_genuine, labelled_pictures, matching
+from deploy.evaluation.verification import VerificationOptions, Verified, evaluate_verification
 from deploy.settings import load_settings
+from embedder.evaluation.bootstrap import DRAWS
+from embedder.evaluation.protocols import People
+from embedder.pairs import read_pairs
 from ingest.errors import UsageError
 
 app = typer.Typer(
@@ -29,9 +30,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with one sub-folder of pictures per person.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the order and of drawn masks.")]
-KINDS = f"Draw masks first: {', '.join(MASKS)}."
+leakage.register(app)
+
+
+class Protocol(StrEnum):
+    """Which pairs are compared."""
+
+    ALL_PAIRS = "all-pairs"
+    DICTA = "dicta"
 
 
 @app.command("verification")
@@ -41,34 +47,67 @@ def verification_command(
     gallery_mask: Annotated[str, typer.Option(help=KINDS)] = NONE,
     probe_mask: Annotated[str, typer.Option(help=KINDS)] = NONE,
     mask: Annotated[str | None, typer.Option(help="The same mask option for gallery and probe.")] = None,
+    gallery_files: Annotated[
+        str | None, typer.Option(help="Only file names of this pattern in the gallery, such as 'unmasked_*'.")
+    ] = None,
+    probe_files: Annotated[str | None, typer.Option(help="Only file names of this pattern among the probes.")] = None,
+    people: Whom = People.ALL,
+    protocol: Annotated[
+        Protocol, typer.Option(help="All pairs; or one authentic and one impostor probe per person, drawn by the seed.")
+    ] = Protocol.ALL_PAIRS,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV with a column file or person, and one per label: errors by group.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw DET, ROC and score histograms into this folder.")] = None,
+    bootstrap: Bootstrap = DRAWS,
     seed: Seed = 1,
-    model: Model = None,
+    model: Models = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Error rates of deciding whether two pictures show one person: EER, FNMR at three FMRs, failure to acquire.
 
-    Every pair of different pictures is compared once; when gallery and probe are masked differently, every
-    ordered pair of different pictures.  Pictures without a usable face count as failure to acquire.
+    Every pair of different pictures is compared once; when gallery and probe are masked differently or are different
+    files, every ordered pair of different pictures.  Pictures without a usable face count as failure to acquire.
     """
     masks = [check_mask(kind) for kind in ((mask, mask) if mask else (probe_mask, gallery_mask))]
-    pictures = labelled_pictures(folder)
-    acquirer = Acquirer(load_settings(model=model, threads=threads))
-    with _counting("Embedding", len(pictures)) as advance:
-        probe = acquirer.acquire(pictures, masks[0], seed, advance)
-    gallery = None
-    if masks[0] != masks[1]:
-        with _counting("Embedding the gallery", len(pictures)) as advance:
-            gallery = acquirer.acquire(pictures, masks[1], seed, advance)
-    report = evaluate_verification(probe, gallery, pairs)
+    if pairs and protocol is not Protocol.ALL_PAIRS:
+        message = "--pairs and --protocol dicta each name the pairs: give one of them"
+        raise UsageError(message)
+    options = VerificationOptions(
+        pairs=tuple(read_pairs(pairs)) if pairs else None,
+        one_probe=protocol is Protocol.DICTA,
+        draws=bootstrap,
+        seed=seed,
+        labels=read_labels(labels) if labels else None,
+    )
+    if plots:
+        check_plots()
+    pictures = labelled_pictures(folder, people)
+    sides = [matching(pictures, pattern) for pattern in (probe_files, gallery_files)]
+    if not pairs:
+        check_genuine(*sides)
+    acquirer = Acquirer(load_settings(model=model[0] if model else None, threads=threads), model or ())
+    needed = sorted({picture.number: picture for side in sides for picture in side}.values(), key=lambda p: p.number)
+    with counting("Embedding", len(needed)) as advance:
+        acquired = acquirer.acquire(needed, list(dict.fromkeys(masks)), seed, advance)
+    one_set = masks[0] == masks[1] and sides[0] == sides[1]
+    verified: dict[str, Verified] = {}
+    for name in acquirer.embedders:
+        probe, gallery = (acquired[name, kind].only(side) for kind, side in zip(masks, sides, strict=True))
+        verified[name] = evaluate_verification(probe, None if one_set else gallery, options)
+    if plots:
+        write_plots(plots, f"Probes: {masks[0]}, gallery: {masks[1]}", _curves(verified))
     if as_json:
-        print_json(report.model_dump_json(indent=2))
+        print_reports({name: one.report for name, one in verified.items()})
         return
-    out.print(f"{report.people:,} people, {report.images:,} pictures, {report.n_genuine:,} genuine pairs, ", end="")
-    out.print(f"{report.n_impostor:,} impostor pairs")
-    out.print(f"EER {report.eer:.4f}   accuracy {report.accuracy:.4f}   FTA {report.failure_to_acquire:.4f}")
-    for target, rate in report.frr_at_fmr.items():
-        out.print(f"FNMR at FMR {target}: {rate:.4f}   (threshold {report.thresholds[target]:.4f})")
+    print_columns("Verification", {name: verification_rows(one.report) for name, one in verified.items()})
+    for name, one in verified.items():
+        for grouping, groups in one.report.groups.items():
+            title = f"{name}: by {grouping.replace('_', ' ')}, at the threshold of FMR 1e-3 over all pairs"
+            print_lines(title, GROUP_HEADS, group_rows(groups))
+    if plots:
+        out.print(f"Plots are in {plots}.", markup=False)
 
 
 @app.command("clustering")
@@ -76,8 +115,10 @@ def clustering_command(
     folder: Folder,
     mask: Annotated[str, typer.Option(help=KINDS)] = NONE,
     order: Annotated[str, typer.Option(help="shuffled (by the seed), or path: as the files are named.")] = "shuffled",
+    people: Whom = People.ALL,
+    bootstrap: Bootstrap = DRAWS,
     seed: Seed = 1,
-    model: Model = None,
+    model: Models = None,
     threshold: Threshold = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -87,39 +128,24 @@ def clustering_command(
     if order not in {"shuffled", "path"}:
         message = f"--order is shuffled or path, not {order!r}"
         raise UsageError(message)
-    pictures = labelled_pictures(folder)
-    acquirer = Acquirer(load_settings(model=model, threads=threads, threshold=threshold))
-    with _counting("Embedding", len(pictures)) as advance:
-        acquired = acquirer.acquire(pictures, mask, seed, advance)
-    if not acquired.probes:
-        message = "no picture shows a usable face, so there is nothing to cluster"
-        raise UsageError(message)
-    numbers = np.arange(len(pictures))
-    if order == "shuffled":
-        numbers = np.random.default_rng(seed).permutation(numbers)
-    with _counting("Clustering", len(acquired.probes)) as advance:
-        report = evaluate_stream(acquired, acquirer, numbers.tolist(), advance)
+    pictures = labelled_pictures(folder, people)
+    settings = load_settings(model=model[0] if model else None, threads=threads, threshold=threshold)
+    acquirer = Acquirer(settings, model or ())
+    with counting("Embedding", len(pictures)) as advance:
+        acquired = acquirer.acquire(pictures, [mask], seed, advance)
+    reports = {}
+    for name, embedder in acquirer.embedders.items():
+        found = acquired[name, mask]
+        numbers = stream_order(found, seed if order == "shuffled" else None)
+        with counting("Clustering", len(found.probes)) as advance:
+            reports[name] = evaluate_stream(
+                found, embedder.model.card, settings, numbers, on_progress=advance, draws=bootstrap
+            )
     if as_json:
-        print_json(report.model_dump_json(indent=2))
+        print_reports(reports)
         return
-    out.print(
-        f"{report.images:,} pictures of {report.identities_true:,} people: {report.identities_found:,} identities"
-    )
-    for name, agreement in (("BCubed", report.bcubed), ("pairwise", report.pairwise)):
-        out.print(f"{name}: precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F {agreement.f:.4f}")
-    out.print(f"NMI {report.nmi:.4f}   mean error of visit counts {report.visit_count_mae:.4f}")
-    ranks = ", ".join(f"@{k} {'–' if v is None else format(v, '.4f')}" for k, v in report.recall_at.items())
-    out.print(f"recall {ranks}   FTA {report.failure_to_acquire:.4f}")
+    print_columns("Clustering", {name: clustering_rows(report) for name, report in reports.items()})
 
 
-@contextmanager
-def _counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar; gives the function to tell it how many are done."""
-    began = monotonic()
-    with progress_bar() as bar:
-        task = bar.add_task(what, total=total, rate="", detail="")
-
-        def advance(done: int) -> None:
-            bar.update(task, completed=done, rate=f"{done / max(monotonic() - began, 1e-6):.0f}/s")
-
-        yield advance
+def _curves(verified: dict[str, Verified]) -> dict[str, Curve]:
+    return {name: Curve(one.scores, one.report.eer, one.report.thresholds["eer"]) for name, one in verified.items()}

@@ -13,6 +13,7 @@ from clustering.records import Sighting, Usage
 from clustering.visits import session_of
 from deploy.report.charts import Flag
 from deploy.summary import by_use
+from deploy.visit_signs import VisitSigns
 from embedder.records import Box
 from ingest.reasons import Reason
 from ingest.records import AtmEvent, Rejection
@@ -57,6 +58,7 @@ class Visit:
     similarity: float | None = None
     confidence: float = 1.0
     sample: Sample | None = None
+    signs: VisitSigns = field(default_factory=VisitSigns)
 
 
 class History:
@@ -96,6 +98,7 @@ class History:
         visit.start = min(visit.start, event.captured_at)
         visit.end = max(visit.end, event.captured_at)
         visit.confidence = min(visit.confidence, sighting.confidence)
+        visit.signs.add(sighting)
         if sighting.similarity is not None:
             known = visit.similarity
             visit.similarity = sighting.similarity if known is None else min(known, sighting.similarity)

@@ -24,6 +24,8 @@ from deploy.report.views import (
 )
 from deploy.report.wording import WallClock, count, label, measure, origin, plain, share
 from deploy.summary import AtmHealth, Summary
+from deploy.visit_signs import EYES_UNKNOWN, PersonSigns, VisitSigns, summed
+from embedder.liveness import Blink
 from ingest.reasons import UNUSABLE
 
 SHARED_AXIS = timedelta(hours=48)
@@ -121,6 +123,7 @@ class PageBuilder:
         return PersonView(
             usage=usage,
             period=self._clock.period(usage.first_seen, usage.last_seen),
+            signs=signs_sentence(summed(usage.identity_id, (visit.signs for visit in history.visits))),
             alerts=tuple((severity.value, plain(title), times) for (severity, title), times in alerts),
             faces=tuple(face for face in pictures if face.uri),
             faces_left=usage.visits - sum(face.uri is not None for face in pictures),
@@ -148,6 +151,8 @@ class PageBuilder:
             pictures=visit.pictures,
             similarity=_cosine(visit.similarity),
             confidence=share(visit.confidence),
+            wear=visit.signs.wear.value if visit.signs.wear else "not looked at",
+            eyes=_eyes(visit.signs),
         )
 
     def _timeline(self, history: History) -> tuple[Markup, str]:
@@ -211,6 +216,28 @@ def visits_sentence(usage: Usage) -> str:
     """``5 visits to 3 ATMs with 4 cards, 12 pictures``."""
     cards = f" with {count(usage.cards, 'card')}" if usage.cards else ""
     return f"{count(usage.visits, 'visit')} to {count(usage.atms, 'ATM')}{cards}, {count(usage.pictures, 'picture')}"
+
+
+def signs_sentence(signs: PersonSigns) -> str:
+    """``Masked on 3 of 5 visits (60%); eyes open on 4, closed on 1; blinked on 2``; empty when nobody looked."""
+    if not signs.visits:
+        return ""
+    parts = [f"Masked on {signs.masked:,} of {count(signs.visits, 'visit')} ({share(signs.masked_share)})"]
+    if signs.occluded:
+        parts.append(f"face covered otherwise on {signs.occluded:,}")
+    eyes = [(signs.eyes_open, "open"), (signs.eyes_closed, "closed")]
+    told = ", ".join(f"{state} on {visits:,}" for visits, state in eyes if visits)
+    parts.append(f"eyes {told}" if told else "eyes never to be seen")
+    if signs.blinks:
+        parts.append(f"blinked on {signs.blinks:,}")
+    if signs.no_blinks:
+        parts.append(f"did not blink on {signs.no_blinks:,}, though the footage would have shown it")
+    return "; ".join(parts)
+
+
+def _eyes(signs: VisitSigns) -> str:
+    blinked = {Blink.SEEN: ", blinked", Blink.NOT_SEEN: ", no blink", Blink.UNKNOWN: ""}[signs.blink]
+    return ("can't tell" if signs.eyes == EYES_UNKNOWN else signs.eyes) + blinked
 
 
 def _cosine(similarity: float | None) -> str:

@@ -66,6 +66,8 @@ class VisitRow:
     pictures: int
     similarity: str
     confidence: str
+    wear: str
+    eyes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class PersonView:
 
     usage: Usage
     period: str
+    signs: str
     alerts: tuple[tuple[str, str, int], ...]
     faces: tuple[Face, ...]
     faces_left: int

@@ -9,7 +9,7 @@ from typing import Protocol
 from ingest.codec import decode
 from ingest.errors import BadRecord, Corrupt
 from ingest.kafka_bus.config import KafkaConfig
-from ingest.kafka_bus.member import Place
+from ingest.kafka_bus.member import Place, Received
 from ingest.kafka_bus.reader import PartitionReader
 from ingest.records import Position, Record
 
@@ -53,7 +53,7 @@ class OutputJournal:
         try:
             start, end = max(self.marks.get(self._place.name, 0), reader.beginning), reader.end
             for received in reader.read(start, end):
-                yield decoded(received.message, self._expected, received.position)
+                yield decoded(received, self._expected)
             self.marks[self._place.name] = end
         finally:
             reader.close()
@@ -89,7 +89,7 @@ class InputJournal:
         try:
             start = reader.beginning if after is None else max(after.offset + 1, reader.beginning)
             for received in reader.read(start, committed.offset + 1):
-                yield decoded(received.message, self._expected[0], received.position)
+                yield decoded(received, self._expected[0])
                 yield from written.pop(received.offset, ())
         finally:
             reader.close()
@@ -101,7 +101,7 @@ class InputJournal:
         try:
             start, end = max(self.marks.get(self._outputs.name, 0), reader.beginning), reader.end
             for received in reader.read(start, end):
-                record = decoded(received.message, self._expected[1], received.position)
+                record = decoded(received, self._expected[1])
                 position: Position | None = getattr(record, "position", None)
                 if position is not None:
                     found[position.offset].append(record)
@@ -111,10 +111,10 @@ class InputJournal:
         return dict(found)
 
 
-def decoded(message: object, expected: tuple[type[Record], ...], position: Position) -> Record:
+def decoded(received: Received, expected: tuple[type[Record], ...]) -> Record:
     """A journal's record.  Raises ``Corrupt``, with its place, for what nobody of ours can have written."""
     try:
-        return decode(message, *expected)  # type: ignore[arg-type]
+        return decode(received.message, *expected)
     except BadRecord as error:
-        what = f"{position.partition}@{position.offset} is no record of the journal: {error.detail}"
+        what = f"{received.place.name}@{received.offset} is no record of the journal: {error.detail}"
         raise Corrupt(what) from error

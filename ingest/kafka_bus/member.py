@@ -6,7 +6,7 @@ notes up between two polls (``changes``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -140,7 +140,11 @@ class Member:
         with translated():
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
             self._metadata = self._consumer.group_metadata()
-        return [received_from(message, self.config) for messages in found.values() for message in messages]
+        return [
+            received
+            for partition, messages in found.items()
+            for received in received_from(messages, Place.of_wire(partition.topic, partition.partition, self.config))
+        ]
 
     def changes(self) -> list[tuple[Change, Place]]:
         """What was assigned and taken away since the last call, in order."""
@@ -245,8 +249,8 @@ def delivered(
     return Delivery(record, received.position)
 
 
-def received_from(message: Any, config: KafkaConfig) -> Received:
-    """The client's ``message`` as ours."""
-    headers = tuple((name, value or b"") for name, value in message.headers or ())
-    place = Place.of_wire(message.topic, message.partition, config)
-    return Received(place, message.offset, Message(message.key, message.value, headers))
+def received_from(messages: Iterable[Any], place: Place) -> Iterator[Received]:
+    """The client's ``messages`` from ``place`` as ours."""
+    for message in messages:
+        headers = tuple([(name, value or b"") for name, value in message.headers or ()])
+        yield Received(place, message.offset, Message(message.key, message.value, headers))

@@ -32,7 +32,6 @@ class PartitionReader:
         fetch_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._on_poll = on_poll
-        self._config = config
         self._place = place
         self._tp = place.on_wire(config)
         with connecting(config):
@@ -93,7 +92,7 @@ class PartitionReader:
         self._on_poll()
         with translated():
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
-        return [received_from(message, self._config) for message in found.get(self._tp, [])]
+        return list(received_from(found.get(self._tp, ()), self._place))
 
     def close(self) -> None:
         with suppress(KafkaError):

@@ -22,17 +22,21 @@ PACKAGES = ("ingest", "embedder", "clustering", "alerts", "deploy")
 """In the order of the data: each may import what stands before it."""
 MAX_LINES = 350
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "base", "core", "lib", "tools"}
-NEVER = {"torch", "tensorflow", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "tests"}
+NEVER = {"tensorflow", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "tests"}
 ONLY_IN = {
     "kafka": "ingest.kafka_bus",
     "redis": "alerts.redis_view",
     "faiss": "clustering.index",
     "onnxruntime": "embedder.onnx_runtime",
-    "onnx": "embedder.weights.fold_onnx_zoo",
+    "onnx": ("embedder.weights.fold_onnx_zoo", "embedder.training"),
+    "torch": "embedder.training",
+    "safetensors": "embedder.training.checkpoint",
     "typer": "deploy.cli",
     "rich": "deploy.cli",
+    "fastapi": "ingest.gateway",
+    "uvicorn": "deploy.gateway",
 }
-"""The one module, or package, that may import a library; the rest of the code knows it by a protocol."""
+"""The module or package that may import a library; the rest of the code knows it by a protocol."""
 
 
 def name_of(path: Path) -> str:
@@ -84,7 +88,10 @@ def test_imports_follow_the_data(name: str) -> None:
             assert PACKAGES.index(top) <= own, f"{name} imports {imported}"
         assert top not in NEVER, f"{name} imports {imported}"
         only = ONLY_IN.get(top, "")
-        assert f"{name}.".startswith(f"{only}." if only else ""), f"{name} imports {imported}: only {only} may"
+        allowed = (only,) if isinstance(only, str) else only
+        assert any(f"{name}.".startswith(f"{place}." if place else "") for place in allowed), (
+            f"{name} imports {imported}: only {' and '.join(allowed)} may"
+        )
 
 
 @EVERY_MODULE
@@ -129,9 +136,36 @@ def test_every_package_is_typed() -> None:
 
 
 def modules() -> list[str]:
-    """Every module that can be imported for its content; ``__main__`` is there to be run."""
+    """Every module that can be imported for its content; ``__main__`` is there to be run.
+
+    Without those that train networks: PyTorch comes with an extra.
+    """
     found = [name for package in PACKAGES for name in _walk(package)]
     assert set(found) <= set(sources())
+    trainers = needing("torch")
+    assert all(name.startswith("embedder.training.") for name in trainers)
+    return [name for name in found if name not in trainers]
+
+
+def needing(library: str) -> set[str]:
+    """The modules that can't be imported without ``library``."""
+    loaded = {
+        name: {
+            imported
+            for node in tree.body
+            for imported in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        for name, tree in sources().items()
+    }
+    found = {name for name, imports in loaded.items() if any(i.partition(".")[0] == library for i in imports)}
+    while more := {name for name, imports in loaded.items() if imports & found} - found:
+        found |= more
     return found
 
 
@@ -176,6 +210,18 @@ def test_an_import_loads_no_model_reads_no_setting_and_starts_nothing() -> None:
     assert [entry for entry in own if not re.search(r"\.pyc?(\.\d+)?$|__pycache__", entry)] == []
     assert [entry for entry in opened if not entry.startswith(("open ", "subprocess.Popen"))] == []
     assert threads == 1
+
+
+HEAVY = {"cv2", "faiss", "fastapi", "jinja2", "kafka", "numpy", "onnxruntime", "pydantic", "redis", "structlog"}
+"""Libraries that cost a command's start, and that the list of commands has no need of."""
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_the_command_line_loads_only_what_a_command_needs(argument: str) -> None:
+    code = "import sys; from deploy.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = run([sys.executable, "-c", code, argument])
+    assert done.returncode == 0, done.stderr
+    assert set(done.stderr.split()) & HEAVY == set()
 
 
 def test_what_crosses_a_process_is_frozen_closed_and_silent_about_its_content() -> None:

@@ -50,6 +50,7 @@ def test_the_checked_values_fit(path: Any) -> None:
         {"kafka": {"securityProtocol": "TLS"}},
         {"kafka": {"password": "x"}},
         {"webhook": {"url": "http://example.com"}},
+        {"viewSecret": {"secret": "x"}},
         {"podSecurityContext": {"runAsNonRoot": False}},
         {"podSecurityContext": {"runAsUser": 0}},
         {"containerSecurityContext": {"privileged": True}},
@@ -95,6 +96,15 @@ def test_no_more_embedders_than_partitions() -> None:
 def test_settings_exist() -> None:
     assert set(re.findall(r"name: (ATMWATCH_\w+)", ALL)) <= SETTINGS
     assert set(re.findall(r"\bATMWATCH_\w+__\w+", ALL)) <= SETTINGS
+
+
+def test_every_secret_file_is_mounted_where_it_is_named() -> None:
+    pod = TEMPLATES["_helpers.tpl"]
+    named = dict(re.findall(r"name: (ATMWATCH_\w*(?:_FILE|CAFILE))\s+value: (\S+)/[\w.]+\n", pod))
+    mounted = dict(re.findall(r"name: ([\w-]+), mountPath: (/etc/\S+), readOnly: true", pod))
+    volumes = set(re.findall(r"- name: ([\w-]+)\n\s+secret: \{ secretName:", pod))
+    assert named["ATMWATCH_VIEW_SECRET_FILE"] == mounted["view-secret"]
+    assert set(named.values()) == {path for name, path in mounted.items() if name in volumes}
 
 
 def test_every_role_is_deployed_and_budgeted() -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from shared import COMMANDS, DEPLOY, ROLES, ROOT, SETTINGS, load
 
+from deploy.environment import PREFIX, check_environment, variables
+from deploy.settings import Settings
+
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 COMPOSE: dict[str, Any] = load(DEPLOY / "compose.yaml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -108,6 +111,11 @@ def test_settings_exist(name: str) -> None:
     assert {key for key in environment if key.startswith("ATMWATCH_")} <= SETTINGS
 
 
+def test_the_settings_are_the_programs_own() -> None:
+    assert set(variables(Settings, PREFIX)) >= SETTINGS
+    check_environment(re.findall(r"\bATMWATCH_\w+", (DEPLOY / ".env.example").read_text("utf-8")), Settings)
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_a_service_is_hardened(name: str) -> None:
     service = SERVICES[name]
@@ -153,7 +161,10 @@ def test_secrets_are_required_and_in_the_example() -> None:
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     required = set(re.findall(r"(?<!\$)\$\{(\w+):\?", text))
     defaulted = set(re.findall(r"(?<!\$)\$\{(\w+):-", text))
-    assert required == {"KAFKA_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD", "GATEWAY_KEYS_FILE"}
+    assert required == {
+        *("KAFKA_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD"),
+        *("GATEWAY_KEYS_FILE", "VIEW_SECRET_FILE"),
+    }
     assert not re.search(r"(?<!\$)\$\{?\w+\}?(?![\w:])(?<=\w)\}", re.sub(r"\$\{\w+:[?-][^}]*\}", "", text))
     example = (DEPLOY / ".env.example").read_text("utf-8")
     assert set(re.findall(r"(?m)^(\w+)=", example)) == required
@@ -161,6 +172,16 @@ def test_secrets_are_required_and_in_the_example() -> None:
     assert re.findall(r"(?m)^\w*PASSWORD=(.*)$", example) == ["", "", ""], "an example has no secret"
     ignored = (DEPLOY / ".gitignore").read_text("utf-8").split()
     assert {".env", "compose/secrets/"} <= set(ignored)
+
+
+def test_whoever_has_the_view_has_its_secret() -> None:
+    readers = {name for name in OURS if "ATMWATCH_REDIS__URL" in SERVICES[name]["environment"]}
+    assert readers == {"view"}
+    for name in OURS:
+        files = {key: path for key, path in SERVICES[name]["environment"].items() if key.endswith("_FILE")}
+        assert ("ATMWATCH_VIEW_SECRET_FILE" in files) is (name in readers)
+        assert sorted(files.values()) == sorted(f"/run/secrets/{one}" for one in SERVICES[name].get("secrets", ()))
+        assert set(SERVICES[name].get("secrets", ())) <= set(COMPOSE["secrets"])
 
 
 def test_the_broker_is_the_one_that_the_tests_start() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -80,12 +81,13 @@ def _pins(lock: str) -> dict[str, tuple[str, ...]]:
     return {line.split(" --hash=")[0].strip(): tuple(sorted(re.findall(r"--hash=(\S+)", line))) for line in lines}
 
 
-def test_both_locks_agree() -> None:
-    run, develop = _pins("requirements-run.lock"), _pins("requirements.lock")
-    apart = {pin for pin in run if run[pin] != develop.get(pin)}
-    assert not apart, "make requirements-run.lock anew: OPERATIONS.md says how"
-    assert all(run.values()), "every requirement has hashes"
-    assert set(run) < set(develop)
+def test_the_locks_agree() -> None:
+    locks = [_pins(f"requirements{name}.lock") for name in ("-run", "", "-train")]
+    for smaller, larger in pairwise(locks):
+        apart = {pin for pin in smaller if smaller[pin] != larger.get(pin)}
+        assert not apart, "make the locks anew: README.md says how"
+        assert all(smaller.values()), "every requirement has hashes"
+        assert set(smaller) < set(larger)
 
 
 def test_the_image_has_what_the_project_depends_on_and_no_tools() -> None:

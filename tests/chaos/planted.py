@@ -2,6 +2,7 @@
 
 offsets-first       the input's offset is committed before the outputs: what is killed in between is lost
 no-memory-of-faces  the roster does not look up what it has counted: what is sent twice counts twice
+blind-view          the view is written on where Redis has lost it, as if nothing had happened
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from alerts.redis_view import store
+from alerts.view import Change
+from alerts.view_fold import pending
+from alerts.view_writer import ViewWriter
 from clustering.roster import Roster
 from deploy.cli import main
+from deploy.view_key import KeyedView
 from ingest.kafka_bus.member import Place
 from ingest.kafka_bus.outbox import KafkaOutbox
 from ingest.records import Record
@@ -49,12 +55,27 @@ def no_memory_of_faces() -> None:
     Roster.__init__ = forgetful  # type: ignore[method-assign]
 
 
+def pending_anyhow(
+    stored: int | None, after: int | None, offset: int, changes: Sequence[Change]
+) -> Sequence[Change] | None:
+    del after  # which would tell that there is a gap
+    return pending(stored, None, offset, changes)
+
+
+def blind_view() -> None:
+    ViewWriter._check = lambda _: None  # type: ignore[method-assign]
+    KeyedView._ours = lambda _: True  # type: ignore[method-assign]
+    store.pending = pending_anyhow
+
+
 if __name__ == "__main__":
     bug = sys.argv.pop(1)
     if bug == "offsets-first":
         KafkaOutbox._transaction = offsets_first  # type: ignore[method-assign]
     elif bug == "no-memory-of-faces":
         no_memory_of_faces()
+    elif bug == "blind-view":
+        blind_view()
     else:
         sys.exit(f"no bug {bug!r}")
     main()

@@ -1,4 +1,4 @@
-"""A storm over a stream: roles are killed at random points, the broker goes away, and everything must come out right.
+"""A storm over a stream: roles are killed, servers stop and lose what they hold, and everything must come out right.
 
 Every choice is drawn from one seed, so a storm that found something can be raised again; only the scheduler's own
 whims can't.
@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crowd import crowd, pictures
+from dashboard import Dashboard
 from portraits import ALICE, ALICE_2, ALICE_3, BOB, CAROL, encoded, masked, nobody, portrait
-from servers import KafkaServer
+from servers import KafkaServer, RedisServer
 from stream import END_S, INPUTS, Stream, make_topics, stream_config
 from verdict import Outcome, differences, embedding_differences, undisturbed
 
@@ -25,14 +26,14 @@ RULES = Path(__file__).with_name("rules.yaml")
 PLANTED = Path(__file__).with_name("planted.py")
 NUMBERS, PICTURES = "numbers", "pictures"
 """The scopes: faces made of numbers in one, pictures in the other."""
+VIEW = "view"
 
 
 @dataclass(frozen=True)
 class Weather:
     """How bad it gets.  ``roles`` are the processes by name, ``bug`` one of ``planted``.
 
-    ``outages`` are what happens to the servers beside the kills, evenly spread: each is given the storm.  Redis can
-    be flushed here as soon as a role writes to it.
+    ``outages`` are what happens to the servers at random points between the kills: each is given the storm.
     """
 
     seed: int
@@ -43,7 +44,7 @@ class Weather:
     roles: tuple[tuple[str, str], ...] = (("clusterer", "clusterer"), ("alerter", "alerter"))
     bug: str | None = None
     calm_s: float = 90.0
-    killed: tuple[str, ...] = tuple(INPUTS)
+    killed: tuple[str, ...] = (*INPUTS, VIEW)
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Storm:
 
     weather: Weather
     kafka: KafkaServer
+    redis: RedisServer
     folder: Path
     done: list[str] = field(default_factory=list)
     kills: int = 0
@@ -61,7 +63,9 @@ class Storm:
         self.chaos = random.Random(weather.seed)
         scopes = (NUMBERS, PICTURES)
         config = stream_config(self.kafka.bootstrap, scopes=scopes)
-        self.stream = Stream(config, self.folder, {"rules": RULES})
+        self.dashboard = Dashboard(config, self.redis.url, config.group)
+        wanted = {"rules": RULES, "redis__url": self.redis.url, "redis__prefix": config.group}
+        self.stream = Stream(config, self.folder, wanted)
         self.faces = crowd(weather.faces, weather.seed, NUMBERS)
         self.images = pictures(weather.images, weather.seed, PICTURES, looks() if weather.images else [])
 
@@ -72,7 +76,7 @@ class Storm:
             for name, _ in self.weather.roles:
                 self._start(name)
             self._blow()
-            self.stream.wait_until_done(*self._roles(), seconds=self.weather.calm_s)
+            self._calm()
             self._stop()
             return self._judge()
         finally:
@@ -81,8 +85,8 @@ class Storm:
     def _blow(self) -> None:
         weather = self.weather
         steps: list[Callable[[Storm], None]] = [Storm._kill] * weather.kills
-        for number, outage in enumerate(weather.outages, start=1):
-            steps.insert(number * len(steps) // (len(weather.outages) + 1), outage)
+        for outage in weather.outages:  # never the last step: what comes behind must be told from what was lost
+            steps.insert(self.chaos.randrange(len(steps)), outage)
         for number, step in enumerate(steps):
             if self.chaos.random() < 0.7 and not self._quiet(8.0):
                 self.done.append("did not wait for quiet any longer")
@@ -100,6 +104,19 @@ class Storm:
                     return False
                 time.sleep(0.05)
         return True
+
+    def _calm(self) -> None:
+        """Wait until all is done that was sent, and the view shows it."""
+        until = time.monotonic() + self.weather.calm_s
+        self.stream.wait_until_done(*self._roles(), seconds=self.weather.calm_s)
+        if self.has_view:
+            ends = self.dashboard.journal_ends()
+            self.stream.wait_until(lambda: self.dashboard.is_up_to(ends), "the view did not follow", until)
+
+    @property
+    def has_view(self) -> bool:
+        """Whether the view is among the roles."""
+        return VIEW in dict(self.weather.roles).values()
 
     def _kill(self) -> None:
         able = [name for name, role in self.weather.roles if role in self.weather.killed]
@@ -138,6 +155,8 @@ class Storm:
             expected = undisturbed(arrived, RULES)
             assert expected.alerts or not arrived
             said += differences(expected, found)
+            if self.has_view:
+                said += self.dashboard.differences(self.stream.config.scopes[partition], expected)
         return said
 
 
@@ -155,6 +174,30 @@ def broker_killed(storm: Storm) -> None:
     time.sleep(storm.chaos.uniform(0, 2))
     storm.kafka.start()
     storm.done.append("killed and started the broker")
+
+
+def redis_flushed(storm: Storm) -> None:
+    """Somebody's FLUSHALL takes what the view shows, and another what was built of it anew by then."""
+    pause = storm.chaos.uniform(0, 1.5)
+    _wait(storm.dashboard.shows_anything, 15)  # there must be something to lose
+    storm.redis.flush()
+    time.sleep(pause)
+    storm.redis.flush()
+    storm.done.append("flushed Redis twice")
+
+
+def redis_stopped(storm: Storm) -> None:
+    """Redis ends, holds nothing on disk, and comes back empty after a while."""
+    storm.redis.stop()
+    time.sleep(storm.chaos.uniform(0.5, 4))
+    storm.redis.start()
+    storm.done.append("stopped and started Redis")
+
+
+def _wait(true: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not true():
+        time.sleep(0.05)
 
 
 def looks() -> list[bytes]:

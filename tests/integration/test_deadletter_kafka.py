@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from command import run
 from kafka.admin import KafkaAdminClient
-from stream import make_topics, messages, publish, stream_config
+from stream import PATIENT, make_topics, messages, publish, stream_config
 from templates import NOON
 
 from alerts.records import Alert, Severity
@@ -37,7 +37,7 @@ SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 
 @pytest.fixture
 def config(kafka: str) -> KafkaConfig:
-    config = stream_config(kafka)
+    config = stream_config(kafka, **PATIENT)
     make_topics(config, events=2)
     return config
 
@@ -212,11 +212,11 @@ def running(settings: Settings, watch: Watch) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not come about"

@@ -16,7 +16,7 @@ from crowd import crowd
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from portraits import ALICE, NOON, encoded, portrait
-from stream import Stream, make_topics, publish, stream_config
+from stream import PATIENT, Stream, make_topics, publish, stream_config
 from verdict import Outcome, differences, undisturbed
 
 from clustering.records import Sighting
@@ -78,7 +78,7 @@ class Role:
 
     def __exit__(self, *_: object) -> None:
         self.stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         assert not self.failed
 
@@ -94,7 +94,7 @@ def _nobody_ends_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stream(kafka: str, tmp_path: Path) -> Iterator[Stream]:
-    stream = Stream(stream_config(kafka), tmp_path)
+    stream = Stream(stream_config(kafka, **PATIENT), tmp_path)
     make_topics(stream.config, events=1)
     with closing(stream):
         yield stream
@@ -106,7 +106,7 @@ def clusterer(stream: Stream, name: str = "clusterer") -> Iterator[Role]:
         yield role
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -128,10 +128,10 @@ def test_of_two_clusterers_one_decides_and_the_other_takes_over(stream: Stream) 
         until(first.ready.is_set)
         with clusterer(stream, "second") as second:
             stream.publish(sent[:200], FACES)
-            stream.wait_until_done("clusterer")
+            until(lambda: first.inputs + second.inputs == 200)
             active, standby = (first, second) if first.batches else (second, first)
             assert (active.inputs, standby.inputs) == (200, 0)
-            assert standby.ready.is_set()
+            until(standby.ready.is_set)
             active.stop.set()
             stream.publish(sent[200:], FACES)
             until(lambda: standby.inputs == 100)
@@ -335,6 +335,10 @@ def test_members_tell_how_far_they_are(stream: Stream) -> None:
         until(lambda: bool(member.poll(2, 0.2)))
         assert member.lags() == {INPUT: 3}
         assert member.committed(INPUT) is None
-        member.seek(INPUT, None)
-        until(lambda: [r.offset for r in member.poll(2, 0.2)] == [0, 1])
+
+        def from_the_start() -> list[int]:
+            member.seek(INPUT, None)
+            return [received.offset for received in member.poll(2, 0.2)]
+
+        until(lambda: from_the_start() == [0, 1])
         assert TopicPartition(stream.config.topic_prefix + FACES, 0) == INPUT.on_wire(stream.config)

@@ -1,4 +1,4 @@
-"""A wrong password, port or protocol is said at once and in the broker's words, and tried once."""
+"""A right login works, encrypted too; a wrong one, or no trust, is told at once in plain words, and tried once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from threading import Thread
 
 import pytest
 from command import spawn
+from kafka import KafkaAdminClient
+from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 from servers import KafkaServer, kafka_server
 from servers.children import free_port
+from servers.kafka_broker import USER
 from stream import END_S, Stream, make_topics, stream_config
 
+from clustering.records import Sighting
+from deploy.bench_crowd import Crowd
+from embedder.cards import WEIGHTS, load_model_card
 from ingest.errors import Unavailable, UsageError
-from ingest.kafka_bus.config import KafkaConfig
+from ingest.kafka_bus.config import FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.login import check_login
 from ingest.kafka_bus.topics import Admin
 
+TELLER = "teller"
+"""A user that logs in by SCRAM, with the password of the server's own, which logs in by PLAIN."""
 SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    server = kafka_server(tmp_path_factory.mktemp("guarded_kafka"))
+    server = kafka_server(tmp_path_factory.mktemp("guarded_kafka"), tls=True)
+    with closing(KafkaAdminClient(bootstrap_servers=server.bootstrap)) as admin:
+        teller = UserScramCredentialUpsertion(TELLER, ScramMechanism.SCRAM_SHA_512, server.password, iterations=4096)
+        assert admin.alter_user_scram_credentials([teller]) == {TELLER: None}
     yield server
     server.stop()
 
@@ -33,6 +44,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 def config(server: KafkaServer, **more: object) -> KafkaConfig:
     login = {"bootstrap": server.sasl_bootstrap, "sasl_username": server.user, "sasl_password": server.password}
     return KafkaConfig.model_validate({**SASL, **login, **more})
+
+
+def encrypted(server: KafkaServer, **more: object) -> KafkaConfig:
+    options = {
+        "bootstrap": server.tls_bootstrap,
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_username": TELLER,
+        "ssl_cafile": server.ca_path,
+    }
+    return config(server, **{**options, **more})
 
 
 def test_the_right_password_opens(guarded: KafkaServer) -> None:
@@ -114,6 +136,71 @@ def test_a_role_with_a_wrong_password_ends_at_once(guarded: KafkaServer, tmp_pat
     outcome = spawn("run", "clusterer", environment=environment)
     assert outcome.code == 2
     assert outcome.err.count("Authentication failed: Invalid username or password") == 1
+    assert "a-wrong-one" not in outcome.err
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("login", [{}, {"sasl_mechanism": "PLAIN", "sasl_username": USER}])
+def test_the_right_password_opens_an_encrypted_door(guarded: KafkaServer, login: dict[str, str]) -> None:
+    right = encrypted(guarded, **login)
+    check_login(right)
+    with closing(Admin(right)) as admin:
+        assert isinstance(admin.partitions(), dict)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"sasl_password": "wrong"}, "refuses the login: Authentication failed .* invalid credentials"),
+        ({"sasl_username": "nobody"}, "refuses the login: Authentication failed .* invalid credentials"),
+        ({"sasl_mechanism": "SCRAM-SHA-256"}, "it offers no SCRAM-SHA-256"),
+        ({"ssl_cafile": None}, r"no TLS connection \(CERTIFICATE_VERIFY_FAILED\); check ssl_cafile"),
+    ],
+)
+def test_what_an_encrypted_door_refuses(guarded: KafkaServer, wrong: dict[str, str | None], told: str) -> None:
+    for attempt in (check_login, Admin):
+        with pytest.raises(UsageError, match=told) as failed:
+            attempt(encrypted(guarded, **wrong))
+        assert guarded.password not in str(failed.value)
+
+
+def test_a_certificate_of_another_host_is_refused(guarded: KafkaServer) -> None:
+    port = guarded.tls_bootstrap.rpartition(":")[2]
+    with pytest.raises(UsageError, match="CERTIFICATE_VERIFY_FAILED"):
+        check_login(encrypted(guarded, bootstrap=f"localhost:{port}"))
+
+
+def test_a_role_works_over_an_encrypted_connection(guarded: KafkaServer, tmp_path: Path) -> None:
+    plain = stream_config(guarded.bootstrap)
+    names = {"group": plain.group, "topic_prefix": plain.topic_prefix}
+    secret = {"kafka__sasl_password": guarded.password}  # which a configuration does not give away
+    beside = Stream(plain, tmp_path)
+    make_topics(plain)
+    with closing(Stream(encrypted(guarded, **names), tmp_path, secret)) as stream:
+        stream.start("clusterer")
+        beside.wait_until_joined("clusterer")
+        (face,) = Crowd(load_model_card(WEIGHTS / "sface"), 8).faces(1)
+        beside.publish([face], FACES)
+        stream.wait_until(lambda: beside.read(SIGHTINGS) != [], "the clusterer wrote nothing", time.monotonic() + 30)
+        assert [record.face_id for record in beside.read(SIGHTINGS) if isinstance(record, Sighting)] == [face.face_id]
+
+
+def test_a_role_with_a_wrong_password_ends_at_once_when_encrypted(guarded: KafkaServer, tmp_path: Path) -> None:
+    right = encrypted(guarded)
+    environment = {
+        "ATMWATCH_KAFKA__BOOTSTRAP": right.bootstrap,
+        "ATMWATCH_KAFKA__SECURITY_PROTOCOL": right.security_protocol,
+        "ATMWATCH_KAFKA__SASL_MECHANISM": right.sasl_mechanism,
+        "ATMWATCH_KAFKA__SASL_USERNAME": TELLER,
+        "ATMWATCH_KAFKA__SASL_PASSWORD": "a-wrong-one",
+        "ATMWATCH_KAFKA__SSL_CAFILE": str(right.ssl_cafile),
+        "ATMWATCH_HTTP__PORT": "0",
+        "ATMWATCH_STATE_DIR": str(tmp_path),
+    }
+    start = time.monotonic()
+    outcome = spawn("run", "clusterer", environment=environment)
+    assert outcome.code == 2
+    assert outcome.err.count("refuses the login") == 1
     assert "a-wrong-one" not in outcome.err
     assert time.monotonic() - start < 30
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from scenarios import SCENARIOS, Result, Scenario, summed_up
-from stream import INPUTS, Stream, make_topics, stream_config
+from stream import INPUTS, PATIENT, Stream, make_topics, stream_config
 
 from alerts.records import Alert
 from clustering.records import Sighting
@@ -43,7 +43,7 @@ def results(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
             streams.append((stream, mine))
         found = {}
         for stream, mine in streams:
-            stream.wait_until_done(*INPUTS, seconds=120)
+            stream.wait_until_done(*INPUTS, seconds=240)
             refused = rejections(stream.read(DEADLETTER))
             for number, scenario in enumerate(mine):
                 found[scenario.name] = result(stream, number, refused)
@@ -52,7 +52,7 @@ def results(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
 
 def opened(kafka: str, scenarios: Sequence[Scenario], rules: str | None, folder: Path) -> Stream:
     """The running roles for ``scenarios``."""
-    config = stream_config(kafka, scopes=tuple(scope_of(number) for number in range(len(scenarios))))
+    config = stream_config(kafka, scopes=tuple(scope_of(number) for number in range(len(scenarios))), **PATIENT)
     settings = {}
     if rules is not None:
         (folder / "rules.yaml").write_text(rules)

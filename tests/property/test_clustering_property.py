@@ -90,6 +90,26 @@ def test_batches_may_end_anywhere(
 
 
 @SOME
+@given(stages(), streams(), st.lists(st.integers(1, 30)), st.lists(st.integers(0, 6), max_size=20))
+def test_it_does_not_matter_what_was_foreseen(
+    pair: tuple[ClusterStage, ClusterStage], faces: list[FaceEmbedding], cuts: list[int], guesses: list[int]
+) -> None:
+    """One batch ahead as the worker does it, and also batches that come later, never or in another order."""
+    one, other = pair
+    arriving = sent(faces)
+    ends = [0, *sorted({cut for cut in cuts if cut < len(arriving)}), len(arriving)]
+    batches = [arriving[a:b] for a, b in pairwise(ends)]
+    outputs = []
+    for at, batch in enumerate(batches):
+        for guess in guesses[at : at + 2] if guesses else ([0, 1] if at == 0 else [1]):
+            if at + guess < len(batches):
+                one.foresee(batches[at + guess])
+        outputs += [delivery.record for delivery in one.process(batch)]
+    assert outputs == run(other, arriving)
+    assert one.snapshot() == other.snapshot()
+
+
+@SOME
 @given(stages(), streams(), st.data())
 def test_the_journal_is_the_roster(
     pair: tuple[ClusterStage, ClusterStage], faces: list[FaceEmbedding], data: st.DataObject

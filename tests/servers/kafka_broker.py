@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 from servers.cache import Missing, cache_folder, kept, say
+from servers.certificates import CA, KEYSTORE, certificates
+from servers.certificates import PASSWORD as KEYSTORE_PASSWORD
 from servers.children import Child, ended_by_deadline, free_port, wait_until
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
@@ -29,11 +31,11 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},{tls}CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={tls}PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
   user_{user}="{password}";
@@ -60,6 +62,17 @@ log.cleaner.dedupe.buffer.size=4194304
 log.index.size.max.bytes=1048576
 """
 
+_TLS_PROPERTIES = """\
+listener.name.tls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.tls.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_{user}="{password}";
+listener.name.tls.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location={keystore}
+ssl.keystore.password={keystore_password}
+ssl.key.password={keystore_password}
+"""
+
 _LOGGING = """\
 rootLogger.level=WARN
 rootLogger.appenderRef.out.ref=out
@@ -76,11 +89,15 @@ class KafkaServer:
     """A broker that can be stopped, killed and started again on the same data and port.
 
     `bootstrap` needs no password; `sasl_bootstrap` wants SASL_PLAINTEXT, mechanism PLAIN, with `user` and `password`.
+    With `tls`, a folder of `certificates`, `tls_bootstrap` wants SASL_SSL, with PLAIN or, for users that a test makes,
+    SCRAM-SHA-512; its certificate is vouched for by `ca_path` alone.
     """
 
-    def __init__(self, folder: Path, jars: Path, storage: Path, java: str) -> None:
+    def __init__(self, folder: Path, jars: Path, storage: Path, java: str, tls: Path | None = None) -> None:
         self.bootstrap = f"127.0.0.1:{(port := free_port())}"
         self.sasl_bootstrap = f"127.0.0.1:{(sasl := free_port())}"
+        self.tls_bootstrap = f"127.0.0.1:{free_port()}" if tls else ""
+        self.ca_path = tls / CA if tls else None
         self.user = USER
         self.password = secrets.token_hex(12)
         self.log_path = folder / "kafka.log"
@@ -88,7 +105,8 @@ class KafkaServer:
         logging = folder / "log4j2.properties"
         shutil.copytree(storage, folder / "data", dirs_exist_ok=True)
         logging.write_text(_LOGGING)
-        self._properties.write_text(_properties(folder / "data", self.password, (port, sasl, free_port())))
+        ports = (port, sasl, free_port())
+        self._properties.write_text(_properties(folder / "data", self.password, ports, self.tls_bootstrap, tls))
         self._command = [*_java_command(java, jars), f"-Dlog4j2.configurationFile={logging}", "kafka.Kafka"]
         self._child: Child | None = None
 
@@ -128,10 +146,10 @@ class KafkaServer:
             self._child.kill()
 
 
-def kafka_server(tmp: Path) -> KafkaServer:
+def kafka_server(tmp: Path, *, tls: bool = False) -> KafkaServer:
     """A running Kafka with its data under `tmp`; raises `Missing` when it cannot be had on this machine."""
     java, jars = _java(), kafka_jars()
-    server = KafkaServer(tmp, jars, _formatted_storage(java, jars), java)
+    server = KafkaServer(tmp, jars, _formatted_storage(java, jars), java, certificates(java) if tls else None)
     server.start()
     return server
 
@@ -173,9 +191,24 @@ def _formatted_storage(java: str, jars: Path) -> Path:
     return kept(f"kafka-{_version(pom)}-storage", pom + _PROPERTIES, form) / "data"
 
 
-def _properties(data: Path, password: str, ports: tuple[int, int, int]) -> str:
+def _properties(
+    data: Path, password: str, ports: tuple[int, int, int], tls_bootstrap: str = "", tls: Path | None = None
+) -> str:
     port, sasl, controller = ports
-    return _PROPERTIES.format(port=port, sasl=sasl, controller=controller, data=data, user=USER, password=password)
+    found = _PROPERTIES.format(
+        port=port,
+        sasl=sasl,
+        tls=f"TLS://{tls_bootstrap}," if tls else "",
+        controller=controller,
+        data=data,
+        user=USER,
+        password=password,
+    )
+    if tls is not None:
+        found += _TLS_PROPERTIES.format(
+            user=USER, password=password, keystore=tls / KEYSTORE, keystore_password=KEYSTORE_PASSWORD
+        )
+    return found
 
 
 def _fetch(version: str, folder: Path) -> None:

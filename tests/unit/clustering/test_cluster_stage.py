@@ -11,6 +11,8 @@ from templates import deliveries, face, model_card, people, unit
 
 from clustering.calibration import probability
 from clustering.decide import Policy
+from clustering.index import GROUP, SAMPLE
+from clustering.neighbours import SPARE
 from clustering.records import Decision, Sighting
 from clustering.roster import identity_id_of
 from clustering.stage import ClusterStage
@@ -201,3 +203,30 @@ def test_a_snapshot_that_is_refused_changes_nothing() -> None:
         with pytest.raises(Corrupt):
             found.restore(content)
         assert found.snapshot() == before
+
+
+def test_a_large_roster_is_searched_ahead_with_the_same_outcome() -> None:
+    """Large enough for the search by stripes, and so that searches and writes do meet."""
+    rng, dim = np.random.default_rng(5), 32
+    known = people(900, dim, 5)
+    faces = [face(f"e{i}", known[rng.integers(900)] + 0.6 * rng.normal(size=dim) / np.sqrt(dim)) for i in range(2400)]
+    batches = [deliveries(faces[start : start + 100]) for start in range(0, len(faces), 100)]
+    ahead, plain = (ClusterStage(model_card(dim), Policy(nearest=2, templates=3)) for _ in range(2))
+    ahead.foresee(batches[0])
+    for at, batch in enumerate(batches):
+        if at + 1 < len(batches):
+            ahead.foresee(batches[at + 1])
+        assert ahead.process(batch) == plain.process(batch)
+    assert plain.roster.templates > SAMPLE * GROUP * (2 + SPARE)
+    assert ahead.snapshot() == plain.snapshot()
+
+
+def test_a_restored_memory_owes_nothing_to_what_was_foreseen() -> None:
+    found, batch = stage(), deliveries([face("e2", BASE[0])])
+    blank = found.snapshot()
+    through(found, face("e1", BASE[0]))
+    found.foresee(batch)
+    found.restore(blank)
+    outcome = found.process(batch)[0].record
+    assert isinstance(outcome, Sighting)
+    assert outcome.decision is Decision.FOUNDED

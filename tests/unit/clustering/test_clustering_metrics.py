@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clustering import evaluation
 from clustering.evaluation import (
     bcubed,
+    bcubed_intervals,
     contingency,
     evaluate_clustering,
     nmi,
@@ -17,6 +17,7 @@ from clustering.evaluation import (
     recall_at,
     visit_count_mae,
 )
+from embedder.evaluation import identification
 from ingest.errors import UsageError
 
 
@@ -157,7 +158,7 @@ def test_recall_in_small_blocks_is_the_same() -> None:
     templates /= np.linalg.norm(templates, axis=1, keepdims=True)
     truth = rng.integers(0, 20, 60)
     whole = recall_at(truth, templates)
-    with mock.patch.object(evaluation, "BLOCK", 150):
+    with mock.patch.object(identification, "BLOCK", 150):
         assert recall_at(truth, templates) == whole
     assert whole["1"] is not None
     assert 0 < whole["1"] < 1
@@ -175,7 +176,23 @@ def test_the_report_has_the_contract_s_keys() -> None:
         "recall_at": {"1": 1, "10": 1, "20": 1},
         "images": 4,
         "failure_to_acquire": 0.25,
+        "intervals": {},
     }
+
+
+def test_intervals_are_over_people() -> None:
+    # Eight people stand alone and whole, one is split into ten identities: that one's share of the draws decides.
+    truth = np.repeat(np.arange(9), 10)
+    found = np.concatenate([np.repeat(np.arange(8), 10), np.arange(100, 110)])
+    table = contingency(truth, found)
+    intervals = bcubed_intervals(table, draws=400, seed=1)
+    assert intervals["precision"] == pytest.approx((1, 1))
+    low, high = intervals["recall"]
+    assert high == pytest.approx(1)  # the split person is not drawn at all in a third of the draws
+    assert 0.6 < low < bcubed(table).recall == pytest.approx(0.9)
+    assert intervals["f"][0] == pytest.approx(2 * low / (1 + low))
+    templates = planar(*np.linspace(0, 170, 90))
+    assert evaluate_clustering(truth, found, templates, draws=400).intervals.keys() == {"precision", "recall", "f"}
 
 
 def test_a_million_items_are_counted() -> None:

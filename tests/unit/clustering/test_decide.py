@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from templates import face, model_card, people, sighting, unit
+from templates import face, model_card, people, sighting
 
 from clustering.decide import Choice, Policy, background_of, choose_slot, decide
 from clustering.neighbours import Neighbours
@@ -39,7 +39,9 @@ def chosen(found: FaceEmbedding, known: Roster, linking: Linking = LINKING, **po
 
 
 def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> dict[int, float]:
-    return Neighbours(found.template[None], known, nearest).best(0)
+    near = Neighbours(found.template[None], known, nearest)
+    near.look()
+    return near.best(0)
 
 
 def like(*cosines: float, rest: int = DIM - 1) -> np.ndarray:
@@ -157,7 +159,15 @@ def test_any_number_of_look_alikes_who_can_not_be_here_hides_nobody() -> None:
 
 def slot(kept: np.ndarray, qualities: list[float], vector: np.ndarray, quality: float, **policy: Any) -> int | None:
     found = face("e", vector, quality=quality)
-    return choose_slot(np.stack([unit(t) for t in kept]), qualities, found, Policy(**policy))
+    return slot_among(kept, qualities, found, Policy(**policy))
+
+
+def slot_among(kept: Any, qualities: list[float], found: FaceEmbedding, policy: Policy) -> int | None:
+    known = roster(np.stack(kept))
+    identity = known.identities[1]
+    identity.qualities[:] = qualities
+    cosines = known.index.get(np.array(identity.rows)) @ found.template.astype(np.float64)
+    return choose_slot(identity, cosines.tolist(), found, known.index, policy)
 
 
 def test_a_new_look_takes_a_new_slot() -> None:
@@ -191,7 +201,7 @@ def test_what_is_kept_is_bounded_and_written_without_gaps(most: int, spread: flo
     qualities: list[float] = []
     for i in range(pictures):
         found = face(i, BASE[0] + spread * rng.normal(size=DIM), quality=round(float(rng.random()), 3))
-        place = 0 if not kept else choose_slot(np.stack(kept), qualities, found, policy)
+        place = 0 if not kept else slot_among(kept, qualities, found, policy)
         if place is not None:
             assert 0 <= place <= len(kept)
             kept[place : place + 1], qualities[place : place + 1] = [found.template], [found.quality.score]
@@ -207,7 +217,7 @@ def test_few_slots_show_many_looks() -> None:
     for i in range(150):
         look = looks[i // 3 % 3] if i < 9 else looks[0]
         found = face(i, look + 0.15 * people(1, DIM, seed=i)[0], quality=round(float(rng.random()), 3))
-        place = 0 if not kept else choose_slot(np.stack(kept), qualities, found, Policy(templates=4, redundant=0.995))
+        place = 0 if not kept else slot_among(kept, qualities, found, Policy(templates=4, redundant=0.995))
         if place is not None:
             kept[place : place + 1], qualities[place : place + 1] = [found.template], [found.quality.score]
     shown = np.stack(kept) @ np.stack(looks).T

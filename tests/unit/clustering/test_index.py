@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import numpy as np
 import pytest
 from templates import people
 
-from clustering.index import GROWTH, FaissIndex, NumpyIndex, VectorIndex
+from clustering import index as module
+from clustering.index import GROUP, GROWTH, SAMPLE, FaissIndex, NumpyIndex, VectorIndex
 
 INDEXES = pytest.mark.parametrize("make", [FaissIndex, NumpyIndex])
 Make = Callable[[int], VectorIndex]
@@ -126,3 +129,35 @@ def test_more_can_be_asked_for_than_a_full_index_holds(make: Make) -> None:
     assert (rows[:, -3:] == -1).all()
     assert np.isneginf(scores[:, -3:]).all()
     assert (np.sort(rows[:, :-3]) == np.arange(GROWTH)).all()
+
+
+@pytest.mark.parametrize("products", [SAMPLE * GROUP * 5, 3000, 10_000, 1 << 20])
+def test_stripes_of_any_size_give_the_same(products: int) -> None:
+    """However few scores are held at a time, and with rows that were never written or forgotten among the others."""
+    index, oracle, known = FaissIndex(6), NumpyIndex(6), vectors(2500, 6)
+    rows = np.random.default_rng(1).permutation(4000)[: len(known)]
+    for one in (index, oracle):
+        one.put(rows, known)
+        one.clear(rows[:300])
+    queries = vectors(21, 6, seed=2)
+    with mock.patch.object(module, "PRODUCTS", products):
+        scores, found = index.search(queries, 5)
+    expected, best = oracle.search(queries, 5)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(best, axis=1))
+
+
+def test_a_search_may_go_on_while_rows_are_written() -> None:
+    """It finds, with the right score, every row that was not written meanwhile, however much the index grows."""
+    index, known = FaissIndex(8), vectors(3000, 8)
+    index.put(np.arange(len(known)), known)
+    queries = known[1000:1032]
+    with ThreadPoolExecutor(1) as other:
+        searches = [other.submit(index.search, queries, 1) for _ in range(40)]
+        for row in range(len(known), len(known) + 3 * GROWTH, 64):
+            index.put(np.arange(row, row + 64), -known[:64])
+            index.put(np.array([row % 1000]), known[:1])
+    for search in searches:
+        scores, rows = search.result()
+        assert rows[:, 0].tolist() == list(range(1000, 1032))
+        np.testing.assert_allclose(scores, 1, atol=1e-6)

@@ -34,17 +34,23 @@ def oracle(vector: np.ndarray, known: Roster, nearest: int) -> dict[int, float]:
     return best
 
 
+def looked(vectors: np.ndarray, known: Roster, nearest: int, before: Neighbours | None = None) -> Neighbours:
+    near = Neighbours(vectors, known, nearest, before)
+    near.look()
+    return near
+
+
 def same(found: dict[int, float], expected: dict[int, float]) -> bool:
     return list(found) == list(expected) and list(found.values()) == pytest.approx(list(expected.values()), abs=2e-6)
 
 
 def test_a_blank_roster_resembles_nobody() -> None:
-    near = Neighbours(np.stack([unit(v) for v in people(2, DIM)]), Roster("m.1", DIM), 4)
+    near = looked(np.stack([unit(v) for v in people(2, DIM)]), Roster("m.1", DIM), 4)
     assert near.best(0) == near.best(1) == {}
 
 
 def test_a_batch_may_be_empty() -> None:
-    Neighbours(np.zeros((0, DIM), np.float32), roster(people(3, DIM), [1, 2, 3]), 4)
+    looked(np.zeros((0, DIM), np.float32), roster(people(3, DIM), [1, 2, 3]), 4)
 
 
 @settings(max_examples=60)
@@ -54,7 +60,7 @@ def test_it_is_what_plain_arithmetic_gives_while_rows_are_written(seed: int, nea
     owners = sorted({1, *rng.integers(1, 30, 60).tolist()})
     known = roster(people(len(owners), DIM, seed), list(range(1, len(owners) + 1)))
     probes = np.stack([unit(v) for v in people(count, DIM, seed + 1) + people(1, DIM, seed)])
-    near = Neighbours(probes, known, nearest)
+    near = looked(probes, known, nearest)
     for place, probe in enumerate(probes):
         assert same(near.best(place), oracle(probe, known, nearest))
         number = int(rng.integers(1, known.next_number + 1))
@@ -77,7 +83,7 @@ def test_of_equals_the_first_founded_are_taken_however_many_there_are(count: int
     ]
     blank = Roster("m.1", DIM)
     blank.place(people_alike, np.arange(1, count + 1), np.tile(one, (count, 1)))
-    best = Neighbours(one[None], blank, 3).best(0)
+    best = looked(one[None], blank, 3).best(0)
     assert best == {1: 1.0, 2: 1.0, 3: 1.0}
 
 
@@ -89,10 +95,47 @@ def test_rows_that_were_overwritten_make_room_for_those_behind_them() -> None:
     near_ones = np.stack([unit(first + 0.002 * i * unit(people(1, DIM, i)[0])) for i in range(count)])
     known = roster(near_ones, list(range(1, count + 1)))
     batch = np.stack([away] * (nearest + SPARE + 3) + [first])
-    near = Neighbours(batch, known, nearest)
+    near = looked(batch, known, nearest)
     nearest_owners = list(oracle(first, known, nearest + SPARE + 3))
     for place, owner in enumerate(nearest_owners):
         known.apply(sighting(face(f"e{place}", away, quality=0.99), owner, 0))
         near.wrote(place, known.identities[owner].rows[0])
     assert same(near.best(len(batch) - 1), oracle(first, known, nearest))
     assert not set(near.best(len(batch) - 1)) & set(nearest_owners)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 20), st.integers(0, 20))
+def test_a_search_of_before_is_as_good_as_one_of_now(seed: int, nearest: int, count: int, done: int) -> None:
+    """The search comes at any time while the batch before is decided; what that writes later is made up for."""
+    rng = np.random.default_rng(seed)
+    known = roster(people(40, DIM, seed), list(range(1, 41)))
+    first, second = (np.stack([unit(v) for v in people(count, DIM, seed + n)]) for n in (1, 2))
+    earlier = looked(first, known, nearest)
+    ahead = Neighbours(np.vstack([second, first[:1]]), known, nearest, earlier)
+
+    def decided(near: Neighbours, place: int, name: str) -> None:
+        vector = near.vectors[place]
+        assert same(near.best(place), oracle(vector, known, nearest))
+        number = int(rng.integers(1, known.next_number + 1))
+        known.apply(sighting(face(name, vector), number, 0))
+        near.wrote(place, known.identities[number].rows[0])
+
+    for place in range(count):
+        if place == min(done, count - 1):
+            ahead.look()
+        decided(earlier, place, f"first-{place}")
+    assert ahead.settle()
+    for place in range(len(ahead.vectors)):
+        decided(ahead, place, f"second-{place}")
+
+
+def test_what_nobody_told_of_calls_for_a_new_search() -> None:
+    known = roster(people(5, DIM), list(range(1, 6)))
+    earlier = looked(np.stack([unit(v) for v in people(2, DIM, 1)]), known, 2)
+    ahead = looked(earlier.vectors, known, 2, earlier)
+    assert ahead.settle()
+    known.apply(sighting(face("e", earlier.vectors[0]), 1, 0))
+    assert not ahead.settle()
+    earlier.wrote(0, 0)
+    assert ahead.settle()

@@ -22,6 +22,7 @@ from clustering.records import Sighting
 from deploy.cli import app as root
 from deploy.cli import console, main
 from deploy.cli.demo import remove_day
+from deploy.cli.lazy import loaded
 from deploy.cli.replay import run_replay
 from deploy.cli.schema import Subject
 from deploy.replay import ReplayOptions, read_journal
@@ -44,6 +45,9 @@ COMMANDS = (
     ("models",),
     ("models", "list"),
     ("models", "verify"),
+    ("train",),
+    ("train", "wear"),
+    ("train", "eyes"),
     ("rules",),
     ("rules", "check"),
 )
@@ -79,14 +83,15 @@ def test_a_command_alone_shows_what_it_can_do(command: tuple[str, ...]) -> None:
 
 def test_models_are_listed() -> None:
     found = one_object("models", "list", "--json")["models"]
-    assert [model["name"] for model in found] == ["sface", "yunet"]
+    assert [model["name"] for model in found] == sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
+    assert {"eyes", "sface", "wear", "yunet"} <= {model["name"] for model in found}
     assert all(model["licence"] and model["sha256"] and model["source"] for model in found)
     assert "Apache-2.0" in run("models", "list").out
 
 
 def test_models_are_verified(tmp_path: Path) -> None:
     found = one_object("models", "verify", "--json")["verified"]
-    assert [model["name"] for model in found] == ["sface", "yunet"]
+    assert {"eyes", "sface", "wear", "yunet"} <= {model["name"] for model in found}
     assert run("models", "verify", "yunet").out.startswith("yunet: as its card says (sha256 ")
     shutil.copytree(WEIGHTS / "yunet", tmp_path / "mine")
     weights = tmp_path / "mine" / "yunet.onnx"
@@ -183,6 +188,13 @@ def test_signals_are_as_they_were_afterwards() -> None:
         assert stop.is_set()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # once more ends it at once
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", root.COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    place = root.COMMANDS[name]
+    own = str(loaded(place.module, name).help)
+    assert own == place.help or own.startswith((f"{place.help}\n", f"{place.help} "))
 
 
 @contextmanager
@@ -291,3 +303,13 @@ def test_a_simulated_day_is_described_and_can_be_replaced(tmp_path: Path) -> Non
     remove_day(day)
     assert [path.name for path in day.iterdir()] == ["notes.txt"]
     assert "is not a simulated day" in run("demo", "--out", tmp_path).err
+
+
+@pytest.mark.parametrize("wished", [None, "3"])
+def test_blas_works_in_one_thread_unless_wished_otherwise(monkeypatch: pytest.MonkeyPatch, wished: str | None) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", wished or "")
+    if wished is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    with failing(Corrupt("x")), pytest.raises(SystemExit):
+        main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == (wished or "1")

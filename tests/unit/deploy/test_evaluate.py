@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,16 @@ import pytest
 from command import Outcome, run
 from portraits import ALICE, ALICE_2, ALICE_3, BOB, CAROL, masked, nobody, portrait, put
 
-from deploy.evaluate import MASKS, Acquirer, Labelled, check_mask, evaluate_stream, labelled_pictures, mask_of
+from deploy.cli import leakage as leakage_command
+from deploy.evaluation import acquire, leakage
+from deploy.evaluation import labels as label_tables
+from deploy.evaluation.acquire import MASKS, Acquirer, check_mask, mask_of
+from deploy.evaluation.clustering import evaluate_stream, stream_order
+from deploy.evaluation.pictures import Labelled, labelled_pictures
 from deploy.settings import load_settings
+from embedder.cards import WEIGHTS
+from embedder.detect import Detector
+from embedder.evaluation.leakage import LeakageOptions
 from embedder.synthetic_masks import MaskKind
 from ingest.errors import UsageError
 
@@ -93,23 +103,131 @@ def test_a_stream_is_clustered_in_the_order_that_is_asked_for(people: Path) -> N
     acquirer = Acquirer(load_settings())
     pictures = labelled_pictures(people)[:5]
     told: list[int] = []
-    acquired = acquirer.acquire(pictures, "none", 1, told.append)
+    acquired = acquirer.acquire(pictures, ["none"], 1, told.append)["sface", "none"]
     assert told == [1, 2, 3, 4, 5]
-    again = acquirer.acquire(pictures, "none", 1, told.append)
+    again = acquirer.acquire(pictures, ["none"], 1, told.append)["sface", "none"]
     for number, probe in acquired.probes.items():
         assert np.array_equal(probe.vector, again.probes[number].vector)
     clustered: list[int] = []
-    report = evaluate_stream(acquired, acquirer, [4, 0, 2, 1, 3], clustered.append)
+    card = acquirer.embedders["sface"].model.card
+    report = evaluate_stream(acquired, card, acquirer.settings, [4, 0, 2, 1, 3], on_progress=clustered.append, draws=5)
     assert clustered == [5]
     assert (report.images, report.identities_found) == (5, 2)
+    assert stream_order(acquired, None) == [0, 1, 2, 3, 4]
+    assert sorted(stream_order(acquired, 1)) == [0, 1, 2, 3, 4] != stream_order(acquired, 1)
+
+
+def test_several_masks_and_models_share_one_detection(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    plain = Detector.detect
+    monkeypatch.setattr(Detector, "detect", lambda self, image: looked.append(1) or plain(self, image))
+    acquirer = Acquirer(load_settings(threads=1), ["sface", str(WEIGHTS / "sface")])
+    pictures = labelled_pictures(people)[:4]
+    found = acquirer.acquire(pictures, ["none", "random", "half"], 1, lambda _: None)
+    assert len(found) == 6
+    assert len(looked) == 8  # each picture bare and under one mask
+    one, other = (found[name, "random"] for name in acquirer.embedders)
+    assert all(np.array_equal(one.probes[n].vector, other.probes[n].vector) for n in one.probes)
+    half, bare, masked = (found["sface", mask] for mask in ("half", "none", "random"))
+    for number, probe in half.probes.items():
+        source = bare if number % 2 == 0 else masked
+        assert np.array_equal(probe.vector, source.probes[number].vector)
+    assert set(masked.drawn) == {0, 1, 2, 3}
+    assert set(half.drawn) == {1, 3}
+    assert bare.drawn == {}
+
+
+def test_a_masked_face_that_is_not_found_again_is_missed(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acquire, "draw_mask", lambda image, *_: np.full_like(image, 127))
+    acquirer = Acquirer(load_settings(threads=1))
+    found = acquirer.acquire(labelled_pictures(people)[:2], ["n95"], 1, lambda _: None)["sface", "n95"]
+    assert found.missed == {0, 1} == set(found.failures)
+    assert found.only(found.pictures[1:]).missed == {1}
 
 
 @pytest.mark.parametrize("command", ["verification", "clustering"])
 def test_results_are_shown_to_people_as_well(people: Path, command: str) -> None:
-    outcome = run("evaluate", command, people)
+    outcome = run("evaluate", command, people, "--bootstrap", 20)
     assert (outcome.code, outcome.err) == (0, "")
-    assert "FTA 0.1111" in outcome.out
-    assert "9 pictures" in outcome.out
+    assert re.search(r"failure to acquire +0\.1111", outcome.out)
+    assert re.search(r"pictures +9", outcome.out)
+
+
+def test_models_stand_side_by_side(people: Path) -> None:
+    both = ("--model", "sface", "--model", WEIGHTS / "sface", "--bootstrap", 0)
+    shown = run("evaluate", "clustering", people, *both).out
+    assert re.search(r"BCubed F +1\.0000 +1\.0000", shown)
+    report = evaluated("verification", people, *both)
+    assert report["models"].keys() == {"sface", str(WEIGHTS / "sface")}
+    assert report["models"]["sface"] == report["models"][str(WEIGHTS / "sface")]
+    assert report["models"]["sface"]["intervals"] == {}
+
+
+def test_what_stands_around_the_error_rates(people: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("person,sex,race\nalice,F,x\nbob,M,x\ncarol,F,y\n")
+    report = evaluated("verification", people, "--mask", "random", "--labels", labels, "--bootstrap", 30)
+    assert report["masks_drawn"] == 8
+    assert report["detection_rate"] == 1
+    assert report["recall_at"]["20"] == 1
+    assert report["one_probe_each"]["people"] == 3
+    assert set(report["intervals"]) == {"eer", "1e-2", "1e-3", "1e-4"}
+    groups = report["groups"]
+    assert set(groups) == {"quality", "mask_kind", "sex", "race", "sex and race"}
+    assert groups["sex"]["F"]["n_genuine"] == 6 + 1
+    assert groups["sex"]["F"]["n_impostor"] == 4 * 2  # within the group
+    assert groups["sex"]["M"] == {**groups["sex"]["M"], "n_genuine": 1, "n_impostor": 0, "fmr": None, "eer": None}
+    assert groups["sex and race"].keys() == {"F, x", "F, y", "M, x"}
+    assert sum(group["n_genuine"] for group in groups["mask_kind"].values()) == 2 * 8
+    shown = run("evaluate", "verification", people, "--labels", labels, "--bootstrap", 0).out
+    assert "sface: by sex and race, at the threshold of FMR 1e-3 over all pairs" in shown
+
+
+def test_one_probe_of_each_kind(people: Path) -> None:
+    report = evaluated("verification", people, "--protocol", "dicta", "--bootstrap", 20)
+    assert report["n_genuine"] == report["n_impostor"] == 3
+    assert report["groups"] == {}
+
+
+def test_probes_and_gallery_of_different_files(people: Path) -> None:
+    report = evaluated(
+        "verification", people, "--probe-files", "*_0001.jpg", "--gallery-files", "*_000[23].jpg", "--bootstrap", 0
+    )
+    assert report["n_genuine"] == 2 + 1 + 1
+    assert report["n_impostor"] == 2 + 3 + 3
+    assert report["images"] == 3 + 5
+
+
+def test_only_some_of_the_people(tmp_path: Path) -> None:
+    for number, name in enumerate("abcde"):
+        for shot in (1, 2):
+            put(tmp_path / name / f"{shot}.jpg", portrait((ALICE, ALICE, CAROL, ALICE, CAROL)[number], 200))
+    assert evaluated("verification", tmp_path, "--people", "rest", "--bootstrap", 0)["people"] == 4
+    assert evaluated("clustering", tmp_path, "--people", "first-fifth", "--bootstrap", 0)["identities_true"] == 1
+    (tmp_path / "few").mkdir()
+    put(tmp_path / "few" / "a" / "1.jpg", portrait(ALICE, 200))
+    assert "1 people, too few for a fifth" in wrong("clustering", tmp_path / "few", "--people", "first-fifth")
+
+
+def test_attributes_are_read_from_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_tables, "MAX_GROUPS", 5)  # so few pictures are enough
+    monkeypatch.setattr(leakage, "MIN_CLASS", 5)
+    monkeypatch.setattr(leakage_command, "LeakageOptions", partial(LeakageOptions, features=32, penalties=(0.1,)))
+    lines = ["file,sex,age,rare"]
+    for number in range(10):
+        name = (ALICE, CAROL)[number % 2]
+        put(tmp_path / f"{number:02d}.jpg", portrait(name, 160 + number))
+        lines.append(f"{number:02d}.jpg,{'M' if name == CAROL else 'F'},{20 + number},{number % 5}")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join([*lines, "gone.jpg,F,20,0"]) + "\n")
+    report = evaluated("leakage", tmp_path, labels, "--mask", "n95")
+    assert (report["images"], report["people"], report["missing"]) == (10, 10, 1)
+    assert report["leakage"].keys() == {"none", "n95"}
+    assert report["leakage"]["none"].keys() == {"sex", "age"}  # a rare value can't be learned
+    assert report["leakage"]["none"]["sex"]["linear"]["accuracy"] == 1  # two faces only
+    assert report["published"]["sex"] == 0.94
+    shown = run("evaluate", "leakage", tmp_path, labels, "--mask", "none", "--limit", 50).out
+    assert re.search(r"age +masked, published +6\.2 off", shown)
 
 
 def wrong(*arguments: object) -> str:
@@ -122,7 +240,10 @@ def wrong(*arguments: object) -> str:
 def test_without_a_genuine_pair_there_is_nothing_to_measure(tmp_path: Path) -> None:
     put(tmp_path / "alice" / "1.jpg", portrait(ALICE))
     put(tmp_path / "carol" / "1.jpg", portrait(CAROL))
-    assert "genuine" in wrong("verification", tmp_path)
+    told = wrong("verification", tmp_path)
+    assert "there is no genuine pair: none of the 2 people has two different pictures to compare" in told
+    put(tmp_path / "alice" / "2.jpg", portrait(ALICE))
+    assert "no genuine pair" in wrong("verification", tmp_path, "--probe-files", "1.jpg", "--gallery-files", "1.jpg")
 
 
 def test_without_a_face_there_is_nothing_to_measure(tmp_path: Path) -> None:
@@ -144,6 +265,10 @@ def test_other_wrong_arguments(people: Path, tmp_path: Path) -> None:
     put(tmp_path / "1.jpg", portrait())
     assert "DIR/name/name_0001.jpg" in wrong("verification", tmp_path)
     assert "--order is shuffled or path" in wrong("clustering", people, "--order", "sideways")
+    assert "no picture's file name matches 'x*'" in wrong("verification", people, "--probe-files", "x*")
+    assert "each name the pairs" in wrong("verification", people, "--pairs", "p", "--protocol", "dicta")
+    assert "can't be read" in wrong("verification", people, "--labels", tmp_path / "none.csv")
+    assert "can't be read" in wrong("leakage", people, tmp_path / "none.csv")
     assert "pairs.txt" in wrong("verification", people, "--pairs", tmp_path / "pairs.txt")
     (tmp_path / "pairs.txt").write_text("alice 1 99\n")
     assert "alice_0099" in wrong("verification", people, "--pairs", tmp_path / "pairs.txt")

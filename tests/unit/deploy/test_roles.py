@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Event
 
 import pytest
 
 from deploy import roles
-from deploy.roles import ending_in_time, keep_at
-from deploy.watch import Watch
-from ingest.errors import Corrupt, Superseded, Unavailable, UsageError
+from deploy.roles import _fetch_policy, ending_in_time, keep_at
+from deploy.settings import load_settings
+from deploy.watch import Watch, fetching
+from ingest.errors import BadRecord, Corrupt, Superseded, Unavailable, UsageError
+from ingest.patience import Patience
+from ingest.reasons import Reason
+from ingest.records import AtmEvent
 
 
 class Attempts:
@@ -81,3 +87,44 @@ def test_a_role_that_stops_in_time_is_left_alone() -> None:
         stop.set()
     time.sleep(0.2)
     assert not left.is_set()
+
+
+def test_it_is_told_whether_the_store_of_pictures_answers() -> None:
+    told: list[bool] = []
+    turns: list[None] = []
+    outcome: list[BadRecord | Unavailable | bytes] = []
+    watch = Watch(turning=lambda: turns.append(None), depends=lambda _, up: told.append(up))
+
+    def fetch(_: AtmEvent) -> bytes:
+        found = outcome.pop()
+        if isinstance(found, bytes):
+            return found
+        raise found
+
+    fetched = fetching(watch, fetch)
+
+    def after(found: BadRecord | Unavailable | bytes, **picture: object) -> list[bool]:
+        told.clear()
+        outcome.append(found)
+        event = AtmEvent(event_id="e", atm_id="a", captured_at=datetime(2024, 5, 1, tzinfo=UTC), **picture)
+        with suppress(BadRecord, Unavailable):
+            assert fetched(event) == found
+        return told
+
+    remote = {"image_uri": "https://store/1.jpg", "sha256": "0" * 64}
+    assert after(b"x", **remote) == [True]
+    assert turns == []
+    assert after(Unavailable("the store"), **remote) == [False]
+    assert len(turns) == 1
+    assert after(BadRecord(Reason.UNFETCHABLE, "-"), **remote) == [True]
+    assert after(BadRecord(Reason.OUTSIDE_ROOT, "-"), **remote) == []
+    assert after(b"x", image=b"x") == []
+    assert after(BadRecord(Reason.TOO_MANY_BYTES, "-"), image=b"x") == []
+
+
+def test_the_settings_say_how_long_a_picture_is_waited_for() -> None:
+    wanted = load_settings(fetch={"tries": 7, "patience_s": 9, "longest_patience_s": 11, "total_s": 3})
+    policy = _fetch_policy(wanted)
+    assert policy.patience == Patience(7, 9.0, 11.0)
+    assert policy.total_s == 3
+    assert _fetch_policy(load_settings()).patience == Patience()

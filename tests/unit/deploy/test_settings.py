@@ -42,7 +42,8 @@ def test_the_environment_sets_and_an_option_overrides_it(monkeypatch: pytest.Mon
         ("ATMWATCH_THRESHOLD", "2", "threshold: "),
         ("ATMWATCH_MAX_PIXELS", "1e3x", "max_pixels: "),
         ("ATMWATCH_POLICY__TEMPLATES", "0", "policy.templates: "),
-        ("ATMWATCH_POLICY__COLOUR", "red", "policy.colour: Extra inputs are not permitted"),
+        ("ATMWATCH_POLICY__COLOUR", "red", "ATMWATCH_POLICY__COLOUR is not a setting"),
+        ("ATMWATCH_POLICY", '{"colour": "red"}', "policy.colour: Extra inputs are not permitted"),
         ("ATMWATCH_POLICY", "{", '"policy"'),
     ],
 )
@@ -52,6 +53,39 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
         load_settings()
     assert told in str(caught.value)
     assert "ATMWATCH_" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ATMWATCH_TRESHOLD", "ATMWATCH_THRESHOLD"),
+        ("atmwatch_thread", "ATMWATCH_THREADS"),
+        ("ATMWATCH_KAFKA_BOOTSTRAP", "ATMWATCH_KAFKA__BOOTSTRAP"),
+        ("ATMWATCH_KAFKA__SASL_PASWORD", "ATMWATCH_KAFKA__SASL_PASSWORD"),
+        ("ATMWATCH_LOG_LEVEL", "ATMWATCH_LOG__LEVEL"),
+        ("ATMWATCH_HTTP__PORTS", "ATMWATCH_HTTP__PORT"),
+    ],
+)
+def test_a_misspelt_variable_is_not_overlooked(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    monkeypatch.setenv(name, "not-to-be-told")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    assert str(caught.value) == f"environment: {name.upper()} is not a setting; did you mean {meant}?"
+
+
+def test_every_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATMWATCH_COLOUR", "red")
+    monkeypatch.setenv("ATMWATCH_BATHC", "1")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    told = "ATMWATCH_BATHC is not a setting; did you mean ATMWATCH_BATCH?; ATMWATCH_COLOUR is not a setting"
+    assert str(caught.value) == f"environment: {told}"
+
+
+def test_what_is_for_others_and_what_is_spelt_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ATMWATCH_TEST_KAFKA", "ATMWATCH_CHAOS_FULL", "ATMWATCH_VERSION", "ATMWATCHER", "atmwatch_batch"):
+        monkeypatch.setenv(name, "7")
+    assert load_settings().batch == 7
 
 
 def test_several_faults_are_told_at_once() -> None:
@@ -67,5 +101,5 @@ def test_a_model_is_named_or_lies_in_a_folder(tmp_path: Path, monkeypatch: pytes
     assert model_folder(str(tmp_path / "mine")) == tmp_path / "mine"
     monkeypatch.chdir(tmp_path)
     assert model_folder("mine") == Path("mine")
-    with pytest.raises(UsageError, match=r"no model 'yours': .* one of sface, yunet"):
+    with pytest.raises(UsageError, match=r"no model 'yours': .* one of eyes, .*sface, wear, yunet"):
         model_folder("yours")

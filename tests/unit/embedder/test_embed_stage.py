@@ -16,7 +16,7 @@ from embedder.embed import Embedder, Probe
 from embedder.records import FaceEmbedding
 from embedder.stage import EmbedOptions, EmbedStage
 from ingest.claim_check import fetch, file_uri
-from ingest.errors import BadRecord
+from ingest.errors import BadRecord, ErrorAnswer
 from ingest.limits import ImageLimits
 from ingest.reasons import Reason
 from ingest.records import AtmEvent, Position, Record, Rejection
@@ -211,4 +211,26 @@ def test_a_defect_ends_the_stage_and_is_not_taken_for_a_bad_picture(
     monkeypatch.setattr(Embedder, "embed", broken)
     with pytest.raises(ZeroDivisionError):
         stage.process(batch)
+    stage.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pictures_that_fail_are_waited_for_side_by_side(
+    embedder: Embedder, pictures: dict[str, bytes], threads: int
+) -> None:
+    tried: list[str] = []
+    what = "the store"
+
+    def from_store(of: AtmEvent) -> bytes:
+        tried.append(of.event_id)
+        if of.event_id.startswith("bad"):
+            raise ErrorAnswer(what, float(of.event_id.removeprefix("bad-")))
+        return pictures["person_a_1"]
+
+    stage = EmbedStage(embedder, EmbedOptions(threads, fetch=from_store))
+    batch = sent(event("bad-2"), event("fine"), event("bad-7"), event("bad-1"))
+    with pytest.raises(ErrorAnswer) as caught:
+        stage.process(batch)
+    assert caught.value.retry_after == 7
+    assert sorted(tried) == ["bad-1", "bad-2", "bad-7", "fine"]
     stage.close()

@@ -23,9 +23,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from ingest import claim_check
-from ingest.errors import BadRecord, Unavailable, UsageError
+from ingest.errors import BadRecord, ErrorAnswer, Unavailable, UsageError
 from ingest.http_store import resolve, retry_after
 from ingest.limits import ImageLimits
+from ingest.patience import Patience
 from ingest.reasons import Reason
 from ingest.records import AtmEvent
 from ingest.remote import Fetcher, FetchPolicy, _installed
@@ -208,7 +209,9 @@ def test_what_is_not_there_is_the_events_fault(server: Server, status: int) -> N
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_what_may_heal_is_asked_for_again(server: Server, status: int) -> None:
     server.answers["/pics/1.jpg"] = body(b"", status, Retry_After=7)
-    assert unavailable(fetcher(server), event(server.uri())).retry_after == 7
+    answered = unavailable(fetcher(server), event(server.uri()))
+    assert isinstance(answered, ErrorAnswer)
+    assert answered.retry_after == 7
     server.answers["/pics/1.jpg"] = body(b"", status)
     assert unavailable(fetcher(server, retry_s=0.5), event(server.uri())).retry_after == 0.5
 
@@ -331,7 +334,45 @@ def test_nobody_there_may_heal() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     source = Fetcher(policy(f"http://127.0.0.1:{port}/"))
-    assert unavailable(source, event(f"http://127.0.0.1:{port}/1.jpg")).what == f"the picture store 127.0.0.1:{port}"
+    found = unavailable(source, event(f"http://127.0.0.1:{port}/1.jpg"))
+    assert found.what == f"the picture store 127.0.0.1:{port}"
+    assert not isinstance(found, ErrorAnswer)
+
+
+def test_one_picture_that_fails_for_ever_is_given_up_and_a_store_that_is_down_is_not(server: Server) -> None:
+    now = [0.0]
+    source = Fetcher(policy(server.uri("/pics/"), patience=Patience(2, 60.0, 600.0)), clock=lambda: now[0])
+    bad = event(server.uri("/pics/bad.jpg"))
+    server.answers["/pics/bad.jpg"] = body(b"", 500)
+    assert source.fetch(event(server.uri())) == PICTURE
+    unavailable(source, bad)
+    now[0] = 61.0
+    server.answers["/pics/1.jpg"] = body(b"", 503)
+    unavailable(source, bad)
+    server.answers["/pics/1.jpg"] = body(b"not what it was")
+    unavailable(source, bad)
+    server.answers["/pics/1.jpg"] = body(PICTURE)
+    assert source.fetch(event(server.uri())) == PICTURE
+    assert refused(source, bad) is Reason.UNFETCHABLE
+    server.answers["/pics/bad.jpg"] = body(PICTURE)
+    assert source.fetch(bad) == PICTURE
+
+
+def test_a_file_of_a_share_that_fails_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1.jpg").write_bytes(PICTURE)
+    source = Fetcher(policy(tmp_path.as_uri(), patience=Patience(2, 0.0, 600.0)))
+    assert source.fetch(event((tmp_path / "1.jpg").as_uri())) == PICTURE
+    read = claim_check.fetch
+
+    def fetch(of: AtmEvent, *given: Any) -> bytes:
+        if str(of.image_uri).endswith("bad.jpg"):
+            raise claim_check.unreadable(OSError(errno.EIO, "Input/output error")) from OSError(errno.EIO, "")
+        return read(of, *given)
+
+    monkeypatch.setattr(claim_check, "fetch", fetch)
+    bad = event((tmp_path / "bad.jpg").as_uri())
+    unavailable(source, bad)
+    assert refused(source, bad) is Reason.UNFETCHABLE
 
 
 def test_redirects_below_the_roots_are_followed(server: Server) -> None:

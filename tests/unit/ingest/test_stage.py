@@ -70,3 +70,15 @@ def test_unavailable_before_any_memory_changed_can_be_tried_again() -> None:
 def test_unavailable_after_a_memory_changed_is_the_end() -> None:
     with pytest.raises(RuntimeError, match="absent gave up"):
         Chain(Chain(Tally()), Absent()).process(BATCH)
+
+
+def test_a_chain_foresees_through_the_stages_that_can() -> None:
+    class Prophet(Tally):
+        foreseen: Sequence[Delivery] = ()
+
+        def foresee(self, batch: Sequence[Delivery]) -> None:
+            self.foreseen = batch
+
+    prophet = Prophet()
+    Chain(Renamer("one", "1"), Chain(prophet)).foresee(BATCH)
+    assert prophet.foreseen is BATCH

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -335,3 +336,54 @@ def test_a_failed_commit_is_not_tried_again() -> None:
 def test_any_other_error_is_the_end() -> None:
     with pytest.raises(ZeroDivisionError):
         Worker(Fetcher(ZeroDivisionError()), MemorySource(STREAM), MemoryOutbox()).run()
+
+
+class Prophet(Fetcher):
+    """Notes what it was told of in advance, and what it got."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, int]] = []
+
+    def foresee(self, batch: Sequence[Delivery]) -> None:
+        self.heard.append(("ahead", batch[0].position.offset))
+
+    def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        self.heard.append(("now", batch[0].position.offset))
+        return super().process(batch)
+
+
+def test_a_long_batch_is_committed_in_pieces_each_foreseen_before_the_one_ahead_of_it() -> None:
+    prophet, outbox = Prophet(), Recorder()
+    worker = Worker(prophet, MemorySource(STREAM), outbox, pace=Pace(batch=4))
+    worker.recover()
+    deliveries = [Delivery(record, Position(partition="memory", offset=n)) for n, record in enumerate(STREAM[:10])]
+    worker.step(deliveries, threading.Event())
+    assert prophet.heard == [("ahead", 0), ("ahead", 4), ("now", 0), ("ahead", 8), ("now", 4), ("now", 8)]
+    assert [(count, position.offset) for count, position in outbox.commits] == [(4, 3), (4, 7), (2, 9)]
+    assert worker.events == 10
+    prophet.heard.clear()
+    worker.step(deliveries[:4], threading.Event())
+    assert prophet.heard == [("now", 0)]  # with nothing to do meanwhile there is no use in looking ahead
+
+
+def test_between_pieces_it_can_be_told_to_stop() -> None:
+    stop, outbox = threading.Event(), Recorder()
+    worker = Worker(Fetcher(), MemorySource(STREAM), outbox, pace=Pace(batch=4), on_batch=lambda _: stop.set())
+    worker.recover()
+    worker.step([Delivery(r, Position(partition="memory", offset=n)) for n, r in enumerate(STREAM[:10])], stop)
+    assert [position.offset for _, position in outbox.commits] == [3]
+
+
+def test_garbage_is_collected_again_after_recovery_whatever_happens() -> None:
+    class Broken(MemoryOutbox):
+        def journal(self, after: Position | None = None) -> Iterator[Record]:
+            assert not gc.isenabled()
+            message = f"a hole in the journal behind {after}"
+            raise Corrupt(message)
+
+    Worker(Tally(), MemorySource(STREAM), MemoryOutbox()).recover()
+    assert gc.isenabled()
+    with pytest.raises(Corrupt):
+        Worker(Tally(), MemorySource(STREAM), Broken()).recover()
+    assert gc.isenabled()

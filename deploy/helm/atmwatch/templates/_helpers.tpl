@@ -124,6 +124,8 @@ spec:
         {{- if eq $role "view" }}
         - name: ATMWATCH_REDIS__URL
           valueFrom: { secretKeyRef: { name: {{ required "redis.existingSecret names the secret with the URL" $v.redis.existingSecret }}, key: url } }
+        - name: ATMWATCH_VIEW_SECRET_FILE
+          value: /etc/atmwatch/view/secret
         {{- end }}
         {{- if eq $role "gateway" }}
         - name: ATMWATCH_GATEWAY__KEYS_FILE
@@ -168,6 +170,9 @@ spec:
         {{- if $v.kafka.caSecret }}
         - { name: kafka-ca, mountPath: /etc/atmwatch/kafka, readOnly: true }
         {{- end }}
+        {{- if eq $role "view" }}
+        - { name: view-secret, mountPath: /etc/atmwatch/view, readOnly: true }
+        {{- end }}
         {{- if eq $role "gateway" }}
         - { name: gateway-keys, mountPath: /etc/atmwatch/gateway, readOnly: true }
         {{- end }}
@@ -187,6 +192,10 @@ spec:
     {{- if $v.kafka.caSecret }}
     - name: kafka-ca
       secret: { secretName: {{ $v.kafka.caSecret }}, items: [{ key: ca.crt, path: ca.crt }] }
+    {{- end }}
+    {{- if eq $role "view" }}
+    - name: view-secret
+      secret: { secretName: {{ required "viewSecret.existingSecret names the secret under which the view counts cards" $v.viewSecret.existingSecret }}, items: [{ key: {{ $v.viewSecret.key }}, path: secret }] }
     {{- end }}
     {{- if eq $role "gateway" }}
     - name: gateway-keys

@@ -1,0 +1,1 @@
+"""``atmwatch masks``: synthetic masks and occlusions onto pictures and data sets."""

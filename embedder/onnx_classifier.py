@@ -1,0 +1,62 @@
+"""A classifier of small pictures on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.cards import load_classifier_card
+from embedder.detect import Image
+from embedder.onnx_runtime import open_session
+from ingest.errors import Corrupt
+
+
+class OnnxClassifier:
+    """A classifier's folder (``card.json`` beside the weights), loaded and checked; safe to use from several threads.
+
+    It takes ``batch`` pictures at a time.  Raises ``UsageError`` for a card that does not validate, ``Corrupt`` for
+    weights that do not fit their card.
+    """
+
+    def __init__(self, folder: Path, batch: int = 1) -> None:
+        self.card = card = load_classifier_card(folder)
+        self.batch = batch
+        self._session = open_session(folder / card.file, card.sha256, {"batch": batch})
+        wanted = [batch, 3, *card.input_size]
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        if list(inputs.get(card.input_name, [])) != wanted:
+            message = f"{folder}: the model takes {inputs}, but its card says {card.input_name}: {wanted}"
+            raise Corrupt(message)
+        outputs = [value.name for value in self._session.get_outputs()]
+        if card.output not in outputs:
+            message = f"{folder}: the model gives {outputs}, but its card says {card.output}"
+            raise Corrupt(message)
+        found = self._logits([np.zeros((*card.input_size, 3), np.uint8)] * batch).shape
+        if found != (batch, len(card.labels)):
+            message = f"{folder}: the model gives {found[1:]} values, but its card names {len(card.labels)} labels"
+            raise Corrupt(message)
+
+    def probabilities(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, labels) float32, in the order of the card's labels, of n (height, width, 3) uint8 BGR pictures.
+
+        Any n will do: they are run ``batch`` at a time, the last ones filled up with nothing.
+        """
+        height, width = self.card.input_size
+        filler = [np.zeros((height, width, 3), np.uint8)] * (-len(pictures) % self.batch)
+        filled = [*pictures, *filler]
+        logits = [self._logits(filled[at : at + self.batch]) for at in range(0, len(filled), self.batch)]
+        values = np.concatenate([np.empty((0, len(self.card.labels)), np.float32), *logits])[: len(pictures)]
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(values / values.sum(axis=1, keepdims=True), np.float32)
+
+    def _logits(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        card = self.card
+        height, width = card.input_size
+        blob = cv2.dnn.blobFromImages(
+            pictures, 1 / card.std, (width, height), (card.mean,) * 3, swapRB=card.channels == "RGB"
+        )
+        return np.asarray(self._session.run([card.output], {card.input_name: blob})[0], np.float32)

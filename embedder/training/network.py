@@ -1,0 +1,170 @@
+"""The network that is trained: SFace's trunk with a cheaper activation, on the upper rows of its input.
+
+SFace (Zhong, Deng et al., "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", IEEE TIP 30, 2021)
+is a MobileNet (Howard et al., 2017) of 13 depthwise-separable blocks with PReLU.  ONNX Runtime fuses a leaky ReLU into
+the convolution before it, but runs PReLU, with a slope for each channel, as an operator of its own, and spends half of
+SFace's time there.  So training takes the slopes of a layer, little by little, to one common slope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ingest.errors import UsageError
+
+BLOCKS = (
+    (32, 64, 1),
+    (64, 128, 2),
+    (128, 128, 1),
+    (128, 256, 2),
+    (256, 256, 1),
+    (256, 512, 2),
+    *((512, 512, 1),) * 5,
+    (512, 1024, 2),
+    (1024, 1024, 1),
+)
+"""Channels in, channels out, stride of each block."""
+WIDTH = 112
+STRIDE = 16
+DIM = 128
+CENTRE, SPREAD = 127.5, 128.0
+EARLY = 2 + 4 * 6
+"""Layers of the trunk at high resolution: half of the work of a training step, and the most general of all."""
+
+
+class Slope(nn.Module):
+    """A leaky ReLU whose slope goes from one for each channel (``blend`` 0) to one for all (1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.own = nn.Parameter(torch.full((channels,), 0.25))
+        self.common = nn.Parameter(torch.tensor(0.25))
+        self.blend = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        slopes = self.common.view(1)
+        if self.blend < 1:
+            slopes = torch.lerp(self.own, slopes.expand_as(self.own), self.blend)
+        return functional.prelu(x, slopes.to(x.dtype))
+
+
+def _layer(into: int, out: int, kernel: int, stride: int, groups: int) -> list[nn.Module]:
+    conv = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [nn.Sequential(conv, nn.BatchNorm2d(out, eps=1e-3)), Slope(out)]
+
+
+class PeriocularNet(nn.Module):
+    """(n, 3, rows, 112) float32 RGB, 0 to 255, to (n, 128) L2-normalised; ``rows`` is a multiple of 16 up to 112."""
+
+    def __init__(self, rows: int = WIDTH) -> None:
+        super().__init__()
+        if rows % STRIDE or not STRIDE <= rows <= WIDTH:
+            message = f"the network takes a multiple of {STRIDE} rows up to {WIDTH}, not {rows}"
+            raise UsageError(message)
+        self.rows = rows
+        layers = _layer(3, 32, 3, 1, 1)
+        for into, out, stride in BLOCKS:
+            layers += _layer(into, into, 3, stride, into) + _layer(into, out, 1, 1, 1)
+        self.trunk = nn.Sequential(*layers)
+        self.scale = nn.BatchNorm2d(BLOCKS[-1][1], eps=2e-5)
+        self.head = nn.Linear(BLOCKS[-1][1] * (rows // STRIDE) * (WIDTH // STRIDE), DIM)
+        self.spread = nn.BatchNorm1d(DIM, eps=2e-5)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return functional.normalize(self.raw(pictures))
+
+    def raw(self, pictures: Tensor) -> Tensor:
+        """The (n, 128) vectors before they are brought to length 1."""
+        return self.template(self.features(pictures))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """The trunk's (n, 1024, rows / 16, 7) output."""
+        features: Tensor = self.trunk((pictures - CENTRE) / SPREAD)
+        return features
+
+    def template(self, features: Tensor) -> Tensor:
+        """The (n, 128) vectors of the trunk's output."""
+        raw: Tensor = self.spread(self.head(self.scale(features).flatten(1)))
+        return raw
+
+    def slopes(self) -> Iterator[Slope]:
+        """The activations, from the picture on."""
+        return (module for module in self.trunk if isinstance(module, Slope))
+
+    def blend(self, share: float) -> None:
+        """Set how far every activation has gone from SFace's slopes to a common one, 0 to 1."""
+        for slope in self.slopes():
+            slope.blend = min(1.0, share)
+
+    def freeze_early(self) -> None:
+        """Leave the high-resolution layers as they are from here on."""
+        for module in self.trunk[:EARLY]:
+            module.eval().requires_grad_(False)
+
+    def trainable(self) -> None:
+        """Into training mode, but for what is frozen."""
+        self.train()
+        for module in self.trunk[:EARLY]:
+            if not next(module.parameters()).requires_grad:
+                module.eval()
+
+
+def from_sface(path: Path, rows: int = WIDTH) -> PeriocularNet:
+    """The network with SFace's weights, from its ONNX file; with all 112 rows and blend 0 it is SFace.
+
+    A head on fewer rows gets the part of SFace's that looks at them.  Raises ``UsageError`` for another architecture.
+    """
+    model = onnx.load(path)
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    casts = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+
+    def value(name: str) -> Tensor:
+        return torch.from_numpy(np.array(stored[casts.get(name, name)], np.float32))
+
+    net = PeriocularNet(rows)
+    try:
+        _fill(net, model.graph.node, value)
+    except (StopIteration, KeyError, RuntimeError, AttributeError) as error:
+        message = f"{path} is no SFace: training starts from its architecture"
+        raise UsageError(message) from error
+    return net
+
+
+def _fill(net: PeriocularNet, nodes: Iterable[onnx.NodeProto], value: Callable[[str], Tensor]) -> None:
+    convs = iter([module for module in net.trunk if isinstance(module, nn.Sequential)])
+    slopes = iter(list(net.slopes()))
+    norm: Any = None
+    with torch.no_grad():
+        for node in nodes:
+            if node.op_type == "Conv":
+                conv, norm = next(convs)
+                conv.weight.copy_(value(node.input[1]))
+            elif node.op_type == "BatchNormalization":
+                target = net.scale if node.name == "bn1" else net.spread if node.name == "fc1" else norm
+                for tensor, name in zip(
+                    (target.weight, target.bias, target.running_mean, target.running_var), node.input[1:5], strict=True
+                ):
+                    tensor.copy_(value(name))
+            elif node.op_type == "PRelu":
+                slope = next(slopes)
+                slope.own.copy_(value(node.input[1]).ravel())
+                slope.common.copy_(slope.own.mean())
+            elif node.op_type == "Gemm":
+                weight = value(node.input[1]).view(DIM, -1, WIDTH // STRIDE, WIDTH // STRIDE)
+                net.head.weight.copy_(weight[:, :, : net.rows // STRIDE].flatten(1))
+                net.head.bias.copy_(value(node.input[2]))
+
+
+def as_input(pictures: NDArray[np.uint8]) -> Tensor:
+    """(n, rows, 112, 3) uint8 BGR pictures as the network's input."""
+    return torch.from_numpy(pictures[..., ::-1].copy()).permute(0, 3, 1, 2).float()

@@ -1,0 +1,77 @@
+"""What a step of training looks at: two views of one face, or of one person, masked and bare by chance.
+
+Every sample is drawn from its number alone, so a run that starts again at a checkpoint sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.training.augment import Augmentation, covered, seen
+from embedder.training.pool import NOBODY, Pool
+
+VIEWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """What samples are made of.
+
+    ``masked`` are the chances that the first and the second view wear a mask; ``labelled`` is the share of samples
+    that show somebody known, whose views are then two pictures of that person by the chance ``other``.
+    """
+
+    masked: tuple[float, float] = (0.85, 0.4)
+    labelled: float = 0.35
+    other: float = 0.7
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Two views, (2, rows, 112, 3) uint8 BGR, and the ``rows`` (2,) of the pool that they were made of."""
+
+    pictures: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+
+
+class Samples:
+    """Sample ``number`` of a pool, the same each time.  Holds nothing but the pool's maps; safe in worker processes."""
+
+    def __init__(self, pool: Pool, size: tuple[int, int], options: SampleOptions) -> None:
+        self._pool = pool
+        self._size = size
+        self._options = options
+        self._nobody = np.flatnonzero(pool.person == NOBODY)
+        known = np.flatnonzero(pool.person != NOBODY)
+        order = known[np.argsort(pool.person[known], kind="stable")]
+        self._known = order
+        self._starts = np.searchsorted(pool.person[order], np.arange(pool.people + 1))
+
+    def __getitem__(self, number: int) -> Sample:
+        options = self._options
+        rng = np.random.default_rng((options.seed, number))
+        rows = self._rows(rng)
+        pictures = np.empty((VIEWS, *self._size, 3), np.uint8)
+        for view, row in enumerate(rows):
+            masked = bool(rng.random() < options.masked[view])
+            canvas, landmarks = self._pool.canvas[row], self._pool.landmarks[row]
+            canvas = covered(np.asarray(canvas), landmarks, masked, options.augmentation, rng)
+            pictures[view] = seen(canvas, self._size, options.augmentation, rng)
+        return Sample(pictures, rows)
+
+    def _rows(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        someone = self._known.size and (not self._nobody.size or rng.random() < self._options.labelled)
+        if not someone:
+            row = self._nobody[rng.integers(self._nobody.size)]
+            return np.array([row, row])
+        row = self._known[rng.integers(self._known.size)]
+        if rng.random() >= self._options.other:
+            return np.array([row, row])
+        person = self._pool.person[row]
+        mates = self._known[self._starts[person] : self._starts[person + 1]]
+        return np.array([row, mates[rng.integers(mates.size)]])

@@ -1,0 +1,219 @@
+"""The training loop: resumable, the same for the same seed, and telling how far it is."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from embedder.training import checkpoint
+from embedder.training.checkpoint import Stand
+from embedder.training.network import WIDTH, PeriocularNet, as_input, from_sface
+from embedder.training.objective import Objective, ObjectiveOptions
+from embedder.training.pool import Pool
+from embedder.training.samples import Sample, SampleOptions, Samples
+from ingest.errors import UsageError
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How a run goes.
+
+    ``samples`` of two views each make a step; ``rate`` is the highest learning rate, reached after ``warm_up`` steps.
+    ``blend`` steps take SFace's slopes to common ones; after ``early`` steps the high-resolution layers stay as they
+    are.  ``average`` is the memory, in steps, of the mean of weights that is kept.  ``device`` is PyTorch's name.
+    """
+
+    steps: int = 1500
+    samples: int = 32
+    rows: int = 96
+    rate: float = 3e-4
+    decay: float = 0.01
+    warm_up: int = 100
+    blend: int = 400
+    early: int = 700
+    average: int = 200
+    workers: int = 1
+    every: int = 50
+    device: str = "cpu"
+    sampling: SampleOptions = field(default_factory=SampleOptions)
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """After ``step`` of ``steps``: the mean losses since the last word, pictures a second, and seconds left."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    rate: float
+    left_s: float
+
+
+class _Numbers(Sampler[int]):
+    """The numbers of the samples from one step to the last."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self._range = range(first, last)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._range)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+
+def _collate(samples: list[Sample]) -> tuple[Tensor, Tensor]:
+    pictures = np.concatenate([sample.pictures for sample in samples])
+    return as_input(pictures), torch.from_numpy(np.stack([sample.rows for sample in samples]))
+
+
+class Training:
+    """One run in one folder: begun from SFace's weights, or gone on with from its checkpoint."""
+
+    def __init__(self, folder: Path, pool: Pool, start: Path, options: TrainingOptions) -> None:
+        self.folder = folder
+        self._options = options
+        self._samples = Samples(pool, (options.rows, WIDTH), options.sampling)
+        # How it is computed is no part of the plan: a run may go on with other workers, or on another device.
+        settled = asdict(replace(options, workers=0, device="", every=0))
+        self._plan = hashlib.sha256(f"{settled}{len(pool)}".encode()).hexdigest()
+        self._device = torch.device(options.device)
+        self.network = from_sface(start, options.rows).to(self._device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval()
+        self._objective = Objective(
+            torch.from_numpy(np.array(pool.teacher)).to(self._device),
+            torch.from_numpy(pool.person.astype(np.int64)).to(self._device),
+            options.objective,
+        )
+        norms = [p for p in self.network.parameters() if p.ndim < 2]
+        weights = [p for p in self.network.parameters() if p.ndim >= 2]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": options.decay}, {"params": norms, "weight_decay": 0.0}],
+            lr=options.rate,
+        )
+        self.step = 0
+        self.curves: list[dict[str, float]] = []
+        if (folder / CHECKPOINT).exists():
+            self._take_up(folder / CHECKPOINT)
+
+    def _take_up(self, path: Path) -> None:
+        stand = checkpoint.load(path)
+        try:
+            self.network.load_state_dict(stand.parts["network"])
+            self.average.load_state_dict(stand.parts["average"])
+        except RuntimeError as error:
+            message = f"{path} is a checkpoint of another architecture: name another folder, or that one's settings"
+            raise UsageError(message) from error
+        if stand.plan != self._plan:
+            message = f"{path} is of a run with other settings or pictures: name another folder, or the same settings"
+            raise UsageError(message)
+        self._optimizer.load_state_dict(_unfolded(stand.parts["optimizer"], self._optimizer.state_dict()))
+        self._objective.restore(stand.parts.get("objective", {}))
+        self.step, self.curves = stand.step, stand.curves
+
+    def run(self, on_progress: Callable[[Progress], None], stopped: Callable[[], bool] = lambda: False) -> None:
+        """Train to the last step; a checkpoint is written with every word of progress, and when ``stopped`` says so."""
+        options = self._options
+        self.folder.mkdir(parents=True, exist_ok=True)
+        loader = DataLoader(
+            self._samples,
+            batch_size=options.samples,
+            sampler=_Numbers(self.step * options.samples, options.steps * options.samples),
+            num_workers=options.workers,
+            collate_fn=_collate,
+            prefetch_factor=4 if options.workers else None,
+        )
+        sums: dict[str, float] = {}
+        since, first = monotonic(), self.step
+        for pictures, rows in loader:
+            for name, value in self._learn(pictures, rows).items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.step += 1
+            last = self.step == options.steps or stopped()
+            if self.step % options.every == 0 or last:
+                count = self.step - first
+                losses = {name: round(value / count, 4) for name, value in sums.items()}
+                spent = monotonic() - since
+                self.curves.append({"step": self.step, **losses})
+                self.save()
+                left = spent / count * (options.steps - self.step)
+                on_progress(Progress(self.step, options.steps, losses, count * len(pictures) / spent, left))
+                sums, since, first = {}, monotonic(), self.step
+            if last:
+                return
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        parts = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": _folded(self._optimizer.state_dict()),
+            "objective": self._objective.state(),
+        }
+        checkpoint.save(self.folder / CHECKPOINT, Stand(self.step, self._plan, self.curves, parts))
+
+    def _learn(self, pictures: Tensor, rows: Tensor) -> dict[str, float]:
+        options = self._options
+        for net in (self.network, self.average):
+            net.blend(self.step / options.blend if options.blend else 1.0)
+        if self.step >= options.early:
+            self.network.freeze_early()
+        self.network.trainable()
+        for group in self._optimizer.param_groups:
+            group["lr"] = options.rate * self._share()
+        batch = pictures.to(self._device, memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            vectors = self.network(batch)
+        losses = self._objective(vectors.float().view(len(rows), 2, -1), rows.to(self._device))
+        self._optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self._optimizer.step()
+        _average_into(self.average, self.network, 1 - 1 / min(options.average, self.step + 1))
+        return {name: float(getattr(losses, name).detach()) for name in ("total", "distil", "teacher", "pair")}
+
+    def _share(self) -> float:
+        """Of the highest rate: up in a line, down in half a cosine."""
+        options = self._options
+        if self.step < options.warm_up:
+            return (self.step + 1) / options.warm_up
+        done = (self.step - options.warm_up) / max(1, options.steps - options.warm_up)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _average_into(average: PeriocularNet, network: PeriocularNet, keep: float) -> None:
+    """Move ``average`` towards ``network``, keeping ``keep`` of it (Polyak averaging); buffers alike."""
+    with torch.no_grad():
+        for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+
+def _folded(state: dict[str, Any]) -> dict[str, Tensor]:
+    """An optimizer's state with one name for each tensor: the parameter's number, and what it is of it."""
+    return {f"{number}.{name}": value for number, of in state["state"].items() for name, value in of.items()}
+
+
+def _unfolded(tensors: Mapping[str, Tensor], state: dict[str, Any]) -> dict[str, Any]:
+    """``state`` with the tensors of ``_folded``."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        found.setdefault(int(number), {})[name] = value
+    return state | {"state": found}

@@ -1,0 +1,91 @@
+"""The network that is trained is SFace, and what is exported is the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from embedder.cards import WEIGHTS
+from embedder.training.export import INPUT, export
+from embedder.training.network import CENTRE, DIM, EARLY, SPREAD, PeriocularNet, as_input, from_sface
+from ingest.errors import UsageError
+
+SFACE = WEIGHTS / "sface" / "sface.onnx"
+
+
+def pictures(count: int, rows: int = 112) -> np.ndarray:
+    return np.random.default_rng(4).integers(0, 256, (count, rows, 112, 3), dtype=np.uint8)
+
+
+def test_the_whole_network_is_sface_to_a_ten_thousandth() -> None:
+    faces = as_input(pictures(3))
+    session = onnxruntime.InferenceSession(str(SFACE))
+    with torch.inference_mode():
+        ours = from_sface(SFACE).eval().raw(faces).numpy()
+    np.testing.assert_allclose(ours, session.run(None, {"data": faces.numpy()})[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [64, 96])
+def test_a_head_on_fewer_rows_is_the_part_of_sface_that_looks_at_them(rows: int) -> None:
+    whole, part = from_sface(SFACE), from_sface(SFACE, rows)
+    kept = part.head.weight.view(DIM, -1, rows // 16, 7)
+    torch.testing.assert_close(kept, whole.head.weight.view(DIM, -1, 7, 7)[:, :, : rows // 16])
+    with torch.inference_mode():
+        vectors = part.eval()(as_input(pictures(2, rows)))
+    assert vectors.shape == (2, DIM)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("rows", [0, 100, 128])
+def test_rows_fill_the_stride(rows: int) -> None:
+    with pytest.raises(UsageError, match="a multiple of 16 rows up to 112"):
+        PeriocularNet(rows)
+
+
+def test_another_architecture_is_no_start() -> None:
+    with pytest.raises(UsageError, match="is no SFace"):
+        from_sface(WEIGHTS / "yunet" / "yunet.onnx")
+
+
+def test_slopes_go_from_their_own_to_a_common_one() -> None:
+    network = from_sface(SFACE, 64).eval()
+    faces = as_input(pictures(1, 64))
+    seen = []
+    with torch.inference_mode():
+        for share in (0.0, 0.5, 1.0, 2.0):
+            network.blend(share)
+            seen.append(network.raw(faces))
+    assert not torch.allclose(seen[0], seen[1])
+    assert not torch.allclose(seen[1], seen[2])
+    torch.testing.assert_close(seen[2], seen[3])
+
+
+def test_frozen_layers_stay_in_the_mode_of_use() -> None:
+    network = from_sface(SFACE, 64)
+    network.freeze_early()
+    network.trainable()
+    assert not any(module.training for module in network.trunk[:EARLY])
+    assert all(module.training for module in network.trunk[EARLY:])
+    assert not any(p.requires_grad for p in network.trunk[:EARLY].parameters())
+    assert all(p.requires_grad for p in network.head.parameters())
+
+
+@pytest.mark.parametrize("rows", [64, 112])
+def test_the_exported_file_says_what_the_network_says(rows: int, tmp_path: Path) -> None:
+    network = from_sface(SFACE, rows).eval()
+    network.blend(1.0)
+    export(network, tmp_path / "net.onnx")
+    faces = as_input(pictures(2, rows))
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    (raw,) = session.run(None, {INPUT: ((faces - CENTRE) / SPREAD).numpy()})
+    theirs = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    with torch.inference_mode():
+        ours = network(faces).numpy()
+    np.testing.assert_allclose((ours * theirs).sum(axis=1), 1, atol=1e-4)
+    assert (tmp_path / "net.onnx").stat().st_size < 20e6
+    export(network, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()

@@ -1,0 +1,113 @@
+"""A run of training: it learns, and goes on from where it was stopped as if it had not been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from embedder.cards import WEIGHTS
+from embedder.training.objective import Objective, ObjectiveOptions
+from embedder.training.pool import NOBODY, Pool
+from embedder.training.samples import SampleOptions
+from embedder.training.trainer import CHECKPOINT, Progress, Training, TrainingOptions
+from ingest.errors import UsageError
+
+SFACE = WEIGHTS / "sface" / "sface.onnx"
+QUICK = TrainingOptions(
+    steps=3, samples=2, rows=32, warm_up=1, blend=1, early=2, workers=0, every=1, sampling=SampleOptions(masked=(0, 0))
+)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    """Not faces, but shapes: what is tested is the run."""
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (6, 144, 144, 3), dtype=np.uint8)
+    landmarks = np.tile(np.array([[54, 68], [90, 67], [72, 88], [58, 108], [87, 108]], np.float32), (6, 1, 1))
+    teacher = rng.normal(size=(6, 128)).astype(np.float32)
+    teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
+    return Pool(canvas, landmarks, teacher, np.array([0, 0, 1, 1, NOBODY, NOBODY], np.int32))
+
+
+def run(folder: Path, pool: Pool, options: TrainingOptions, until: int = 99) -> tuple[Training, list[Progress]]:
+    training, heard = Training(folder, pool, SFACE, options), list[Progress]()
+    training.run(heard.append, lambda: training.step >= until)
+    return training, heard
+
+
+def test_a_stopped_run_ends_where_an_undisturbed_one_does(tmp_path: Path, pool: Pool) -> None:
+    whole, heard = run(tmp_path / "whole", pool, QUICK)
+    assert [word.step for word in heard] == [1, 2, 3]
+    assert [point["step"] for point in whole.curves] == [1, 2, 3]
+    assert heard[0].left_s > heard[-1].left_s == 0
+    _, heard = run(tmp_path / "part", pool, QUICK, until=2)
+    assert heard[-1].step == 2
+    again, heard = run(tmp_path / "part", pool, replace(QUICK, every=5))
+    assert [word.step for word in heard] == [3]
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(again.average.state_dict()[name], value, msg=name)
+    assert again.curves[:2] == whole.curves[:2]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, pool: Pool) -> None:
+    run(tmp_path, pool, replace(QUICK, steps=1))
+    _, heard = run(tmp_path, pool, replace(QUICK, steps=1))
+    assert heard == []
+
+
+def test_early_layers_stay_once_they_are_frozen(tmp_path: Path, pool: Pool) -> None:
+    training, _ = run(tmp_path, pool, replace(QUICK, early=0, steps=1))
+    start = Training(tmp_path / "other", pool, SFACE, QUICK)
+    torch.testing.assert_close(training.network.trunk[0][0].weight, start.network.trunk[0][0].weight)
+    assert not torch.equal(training.network.head.weight, start.network.head.weight)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, pool: Pool) -> None:
+    run(tmp_path, pool, replace(QUICK, steps=1))
+    with pytest.raises(UsageError, match="a checkpoint of another architecture"):
+        Training(tmp_path, pool, SFACE, replace(QUICK, steps=1, rows=48))
+    with pytest.raises(UsageError, match="of a run with other settings"):
+        Training(tmp_path, pool, SFACE, replace(QUICK, steps=1, rate=1.0))
+    (tmp_path / CHECKPOINT).write_bytes(b"no tensors here")
+    with pytest.raises(UsageError, match="no checkpoint of a training run"):
+        Training(tmp_path, pool, SFACE, QUICK)
+
+
+def unit(*rows: list[float]) -> torch.Tensor:
+    return functional.normalize(torch.tensor(rows))
+
+
+def test_the_objective_is_least_where_the_teacher_put_the_face() -> None:
+    teacher = unit([1.0, 0, 0], [0.9, 0.1, 0], [0, 1.0, 0], [0, 0, 1.0])
+    person = torch.tensor([0, 0, -1, -1])
+    rows = torch.tensor([[2, 2], [3, 3]])
+    right = teacher[rows]
+    wrong = torch.stack([teacher[[3, 2]], teacher[[2, 3]]])
+    good, bad = (Objective(teacher, person, ObjectiveOptions())(views, rows) for views in (right, wrong))
+    assert good.distil == pytest.approx(0, abs=1e-6)
+    assert all(getattr(good, part) < getattr(bad, part) for part in ("total", "distil", "teacher", "pair"))
+
+
+def test_pictures_of_one_person_are_no_impostors_and_share_a_target() -> None:
+    teacher = unit([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0])
+    person = torch.tensor([0, 0, -1])
+    views, rows = teacher[[0, 1]].unsqueeze(0), torch.tensor([[0, 1]])
+    alone = Objective(teacher[:2], person[:2], ObjectiveOptions())(views, rows)
+    assert alone.teacher == 0  # nobody else is there to be taken for them
+    both = Objective(teacher, person, ObjectiveOptions(person=1.0))(views, rows)
+    assert both.distil == pytest.approx(1 - 0.5**0.5, abs=1e-6)
+
+
+def test_the_memory_holds_the_latest_vectors_and_no_more() -> None:
+    objective = Objective(unit([1.0, 0], [0, 1.0]), torch.tensor([-1, -1]), ObjectiveOptions(memory=3))
+    views, rows = unit([1.0, 0.1], [1.0, -0.1]).unsqueeze(0), torch.tensor([[0, 0]])
+    first = objective(views, rows)
+    objective(unit([1.0, 0], [1.0, 0]).unsqueeze(0), torch.tensor([[1, 1]]))
+    assert first.pair == 0
+    assert objective(views, rows).pair > 1  # an impostor remembered where the face is
+    assert len(objective._memory) == 3
