@@ -21,6 +21,7 @@ from rich.table import Table
 
 from deploy.cli.console import Json, Threads, err, out, print_json, progress_bar
 from deploy.settings import load_settings, model_folder
+from embedder.cards import load_model_card
 from embedder.detect import Detector
 from embedder.onnx_model import OnnxModel
 from embedder.training.eyes import EyeOptions, Eyes, read_eyes, train_eyes
@@ -81,7 +82,7 @@ def wear_command(
             masked=prepare("masked", masked),
             bare=prepare("bare", bare),
             faces=prepare("faces", faces) if faces else None,
-            card=OnnxModel(model_folder(TEACHER)).card,
+            card=load_model_card(model_folder(TEACHER)),
         )
         results = train_wear(
             place,
@@ -124,7 +125,7 @@ def eyes_command(
         pool = _prepared(work or _beside(place), "faces", faces, tell=tell, threads=workers) if faces else None
         result = train_eyes(
             place,
-            Eyes(closed=_eyes(closed), opened=_eyes(opened), faces=pool),
+            Eyes(closed=_eyes(closed), opened=_eyes(opened), faces=pool, card=load_model_card(model_folder(TEACHER))),
             learner,
             origin=_origin("eyes", {"open": opened, "closed": closed, "faces": faces or ()}, licence),
             options=EyeOptions(pace=Pace(steps, seed=seed, threads=workers)),

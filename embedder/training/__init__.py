@@ -1,4 +1,5 @@
-"""Training a template model of one's own, from folders of pictures to a model folder.
+"""Training models of one's own, from folders of pictures to a model folder.
 
-Only ``network``, ``objective``, ``trainer`` and ``export`` need PyTorch, which the extra ``train`` brings.
+Only ``network``, ``objective``, ``trainer``, ``export`` and ``classifier`` need PyTorch, which the extra
+``train`` brings.
 """

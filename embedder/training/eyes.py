@@ -19,6 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from embedder.cards import ModelCard
 from embedder.detect import Image
 from embedder.onnx_classifier import OnnxClassifier
 from embedder.signs import CLOSED, HIDDEN, OPEN
@@ -45,12 +46,14 @@ COARSEST, COARSE = 12, 0.35
 class Eyes:
     """Pictures of single eyes, (n, ``STORED``, ``STORED``, 3) uint8 BGR, and ``faces`` that nobody has labelled.
 
-    Without faces nothing is learnt of hidden eyes.
+    ``card`` is that of the template model that the faces were prepared with.  Without faces nothing is learnt of hidden
+    eyes.
     """
 
     closed: NDArray[np.uint8]
     opened: NDArray[np.uint8]
     faces: Pool | None
+    card: ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def train_eyes(
     looks = _looks(every), _looks(np.ascontiguousarray(every[:, :, ::-1]))
     aside = held_out(grouped(*looks, threshold=options.likeness), options.pace.seed)
     singles = [every[(true == label) & ~aside] for label in (CLOSED_EYE, OPEN_EYE)]
-    faces = FaceEyes(eyes.faces, options.hidden, options.pace.seed) if eyes.faces is not None else None
+    faces = FaceEyes(eyes.faces, eyes.card, options.hidden, options.pace.seed) if eyes.faces is not None else None
     about = {
         "title": TITLE,
         "intended_use": "One sign of life among others: whether somebody's eyes are open, and whether they blink.",

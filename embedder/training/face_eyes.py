@@ -10,12 +10,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from embedder.align import Matrix
+from embedder.cards import ModelCard
 from embedder.detect import Image, Points
 from embedder.eyes import LEFT, RIGHT, eye_distance, eye_view
 from embedder.onnx_classifier import OnnxClassifier
 from embedder.signs import eye_views, open_eyes
 from embedder.synthetic_masks import OcclusionKind, draw_occlusion
 from embedder.training.pool import MARGIN, Pool
+from embedder.training.straight import straight
+from ingest.errors import UsageError
 
 CLOSED_EYE, OPEN_EYE, HIDDEN_EYE = range(3)
 """Places of the labels."""
@@ -26,6 +29,7 @@ FREE = 0.6
 """Eye distances from the eyes and the mouth within which nothing counts as a part without an eye: lips look closed."""
 FEW = 600
 """So many faces weigh half of what any number would."""
+TRIES = 100
 GLASSES = 0.6
 """The share of hidden eyes that are behind sunglasses; the others are no eyes at all."""
 
@@ -44,22 +48,29 @@ class Sure:
 
 
 class FaceEyes:
-    """The eyes of a pool of faces, up to ``hidden`` of which get sunglasses; no others are known until ``label``."""
+    """The eyes of a pool of faces, up to ``hidden`` of which get sunglasses; no others are known until ``label``.
 
-    def __init__(self, faces: Pool, hidden: int, seed: int) -> None:
+    ``card`` is that of the template model that the pool was prepared with.
+    """
+
+    def __init__(self, faces: Pool, card: ModelCard, hidden: int, seed: int) -> None:
         self._faces = faces
+        self._kept = straight(faces, card)
+        if not len(self._kept):
+            message = "none of the faces looks ahead, so that nothing can be learnt from their eyes"
+            raise UsageError(message)
         self._rows = {label: np.empty(0, np.int64) for label in (CLOSED_EYE, OPEN_EYE, HIDDEN_EYE)}
         rng = np.random.default_rng((seed, 0))
         self._hidden: list[tuple[Image, Points]] = []
-        for row in rng.integers(len(faces), size=min(hidden, len(faces))).tolist():
+        for row in rng.integers(len(self), size=min(hidden, len(self))).tolist():
             picture, landmarks = self._face(row)
             picture = draw_occlusion(picture, landmarks, OcclusionKind.SUNGLASSES, int(rng.integers(2**31)))
             self._hidden.append((picture, landmarks))
 
     def label(self, model: OnnxClassifier, sure: Sure) -> dict[int, int]:
         """Let ``model`` say which faces have closed, open or hidden eyes; how many of each there are."""
-        opened, hidden = np.full(len(self._faces), np.nan), np.empty((len(self._faces), 2))
-        for row in range(len(self._faces)):
+        opened, hidden = np.full(len(self), np.nan), np.empty((len(self), 2))
+        for row in range(len(self)):
             picture, landmarks = self._face(row)
             found = model.probabilities(eye_views(picture, landmarks, model))
             hidden[row] = found[:, HIDDEN_EYE]
@@ -84,15 +95,19 @@ class FaceEyes:
         if not taught and rng.random() < GLASSES:
             picture, landmarks = self._hidden[rng.integers(len(self._hidden))]
         elif not taught:
-            picture, landmarks = self._face(int(rng.integers(len(self._faces))))
+            picture, landmarks = self._face(int(rng.integers(len(self))))
             landmarks = _elsewhere(landmarks, picture, rng)
         else:
             rows = self._rows[label]
             picture, landmarks = self._face(int(rows[rng.integers(len(rows))]))
         return eye_canvas(picture, eye_view(landmarks, (RIGHT, LEFT)[rng.integers(2)], SIDE, SIZE))
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def _face(self, row: int) -> tuple[Image, Points]:
-        return np.asarray(self._faces.canvas[row]), self._faces.landmarks[row]
+        kept = self._kept[row]
+        return np.asarray(self._faces.canvas[kept]), self._faces.landmarks[kept]
 
 
 def eye_canvas(picture: Image, view: Matrix) -> Image:
@@ -111,7 +126,9 @@ def _elsewhere(landmarks: Points, picture: Image, rng: Generator) -> NDArray[np.
     known = np.vstack([known, known[2:].mean(axis=0)])
     extent = np.array([picture.shape[1], picture.shape[0]])
     place = rng.uniform(0, extent)
-    while np.hypot(*(known - place).T).min() < free:
+    for _ in range(TRIES):
+        if np.hypot(*(known - place).T).min() >= free:
+            break
         place = rng.uniform(0, extent)
     moved = landmarks.copy()
     moved += place - landmarks[RIGHT]

@@ -22,15 +22,14 @@ from embedder.training.augment import OCCLUSIONS, Augmentation, covered, seen
 from embedder.training.folds import grouped, held_out
 from embedder.training.judged import Judged, judge
 from embedder.training.lessons import Learner, Lesson, Pace, check_classes, drawn
-from embedder.training.pool import MARGIN, Pool
+from embedder.training.pool import Pool
 from embedder.training.shipping import ModelFolder, Origin
+from embedder.training.straight import straight
 
 NAME, TITLE = "wear", "What covers a face: bare, masked, or occluded otherwise"
 LABELS = tuple(str(wear) for wear in Wear)
 BARE, MASKED, OCCLUDED = range(3)
 SIZE = (56, 56)
-ASKEW = 8.0
-"""A face whose eyes lie further than this many pixels from where they should be is no help."""
 
 Canvas = tuple[Image, Points]
 """A prepared face, and where its landmarks are."""
@@ -81,14 +80,13 @@ def train_wear(
     Judged by what judges at run time.  Raises ``UsageError`` for a ``place`` that is taken, and for too few pictures.
     """
     folder = ModelFolder(place)
-    template = np.array(faces.card.template, np.float32) + MARGIN
     kept, judged = {}, {}
     for label, pool in ((BARE, faces.bare), (MASKED, faces.masked)):
-        rows = _straight(pool, template)
+        rows = straight(pool, faces.card)
         check_classes({LABELS[label]: len(rows)})
         aside = held_out(grouped(pool.teacher[rows], threshold=options.likeness), options.pace.seed)
         kept[label], judged[label] = _canvases(pool, rows[~aside]), _canvases(pool, rows[aside])
-    more = _canvases(faces.faces, _straight(faces.faces, template)) if faces.faces is not None else []
+    more = _canvases(faces.faces, straight(faces.faces, faces.card)) if faces.faces is not None else []
     wardrobe = _Wardrobe(kept, [*kept[BARE], *more], options, told)
     steps = options.pace.steps
     lesson = Lesson(len(LABELS), SIZE, drawn(wardrobe.draw, options.pace), steps, told.step)
@@ -160,11 +158,6 @@ def dress(bare: Canvas, label: int, plan: Augmentation, rng: Generator) -> Canva
 
 def _dressed(bare: list[Canvas], options: WearOptions, rng: Generator) -> list[tuple[Canvas, int]]:
     return [(dress(canvas, label, options.augmentation, rng), label) for label in (MASKED, OCCLUDED) for canvas in bare]
-
-
-def _straight(pool: Pool, template: NDArray[np.float32]) -> NDArray[np.int64]:
-    off = np.abs(pool.landmarks[:, :2] - template[:2]).max(axis=(1, 2), initial=0)
-    return np.flatnonzero(off < ASKEW)
 
 
 def _canvases(pool: Pool, rows: NDArray[np.int64]) -> list[Canvas]:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 from report_sample import DAY, event, sighting, usage
+from templates import face
 
 from clustering.records import Sighting
 from deploy.report.model import signs_sentence
+from deploy.report.page import ReportConfig, RunRecords, write_report
 from deploy.summary import Run, build_summary, write_summary
 from deploy.visit_signs import PersonSigns, SignsBook, VisitSigns, summed
 from embedder.liveness import Blink
-from embedder.records import Signs, Wear
+from embedder.records import FaceEmbedding, Signs, Wear
 
 GAP = timedelta(minutes=2)
+FACE = face("one", [1.0, 0.0])
 
 
 def seen(
@@ -132,7 +135,25 @@ def test_the_summary_has_it_as_json(tmp_path: Path) -> None:
     ]
 
 
-def test_old_records_have_no_signs() -> None:
-    record = json.loads(sighting(event(1), 1).model_dump_json())
-    del record["signs"]
-    assert Sighting.model_validate_json(json.dumps(record)).signs is None
+def test_the_page_shows_it_by_person_and_by_visit(tmp_path: Path) -> None:
+    pictures = [seen(1, 0, "masked"), seen(2, 3600, eyes=None), seen(3, 7200, None)]
+    usages = [usage(1, 3)]
+    summary = build_summary(usages, pictures, [], [], Run("x", "m", 0.3, 1.0, visit_gap=GAP))
+    records = RunRecords(summary, usages, pictures, [], [])
+    written = write_report(tmp_path / "report.html", records, lambda *_: b"\xff\xd8\xff", ReportConfig(visit_gap=GAP))
+    page = written.path.read_text("utf-8")
+    assert "Masked on 1 of 2 visits (50.0%); eyes open on 1" in page
+    for wear, eyes in (("masked", "open"), ("bare", "can&#39;t tell"), ("not looked at", "can&#39;t tell")):
+        assert f"<td>{wear}</td><td>{eyes}</td>" in page
+
+
+@pytest.mark.parametrize("record", [sighting(event(1), 1), FACE], ids=["sighting", "face"])
+def test_records_from_before_there_were_signs_are_still_read(record: Sighting | FaceEmbedding) -> None:
+    fields = json.loads(record.model_dump_json())
+    assert fields.pop("signs") is None
+    assert type(record).model_validate_json(json.dumps(fields)) == record
+
+
+def test_signs_survive_the_wire() -> None:
+    record = seen(1, 0, "masked", 0.25)
+    assert Sighting.model_validate_json(record.model_dump_json()).signs == record.signs

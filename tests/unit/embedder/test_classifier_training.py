@@ -157,7 +157,7 @@ def test_a_model_that_is_there_is_not_overwritten(tmp_path: Path, bare: Pool, ma
     faces = WearFaces(masked, bare, None, CARD)
     with pytest.raises(UsageError, match="is there already"):
         train_wear(tmp_path / "mine", faces, LinearLearner(), origin=ORIGIN, options=wear_options(), told=Told())
-    eyes = Eyes(np.zeros((20, 40, 40, 3), np.uint8), np.zeros((20, 40, 40, 3), np.uint8), None)
+    eyes = Eyes(np.zeros((20, 40, 40, 3), np.uint8), np.zeros((20, 40, 40, 3), np.uint8), None, CARD)
     with pytest.raises(UsageError, match="is there already"):
         train_eyes(tmp_path / "mine", eyes, LinearLearner(), origin=ORIGIN, options=EyeOptions())
 
@@ -189,7 +189,7 @@ def single_eyes(count: int, opened: bool, seed: int) -> np.ndarray:
 
 
 def test_eyes_are_learnt_from_single_ones_and_then_from_faces(tmp_path: Path, bare: Pool) -> None:
-    eyes = Eyes(single_eyes(40, False, 0), single_eyes(40, True, 1), bare)
+    eyes = Eyes(single_eyes(40, False, 0), single_eyes(40, True, 1), bare, CARD)
     learner = LinearLearner()
     heard: list[tuple[int, int]] = []
     options = EyeOptions(pace=Pace(10, batch=32), rounds=1, hidden=10, likeness=0.999)
@@ -212,7 +212,7 @@ def test_eyes_are_learnt_from_single_ones_and_then_from_faces(tmp_path: Path, ba
 
 
 def test_without_faces_nothing_is_said_of_hidden_eyes(tmp_path: Path) -> None:
-    eyes = Eyes(single_eyes(20, False, 0), single_eyes(20, True, 1), None)
+    eyes = Eyes(single_eyes(20, False, 0), single_eyes(20, True, 1), None, CARD)
     options = EyeOptions(pace=Pace(5, batch=32), likeness=0.999)
     learner = LinearLearner()
     result = train_eyes(tmp_path / "eyes", eyes, learner, origin=ORIGIN, options=options)
@@ -223,14 +223,14 @@ def test_without_faces_nothing_is_said_of_hidden_eyes(tmp_path: Path) -> None:
 
 def test_an_eye_that_is_there_twice_is_not_judged_on(tmp_path: Path) -> None:
     one = single_eyes(1, False, 0)
-    eyes = Eyes(np.concatenate([one] * 30), single_eyes(30, True, 1), None)
+    eyes = Eyes(np.concatenate([one] * 30), single_eyes(30, True, 1), None, CARD)
     options = EyeOptions(pace=Pace(3, batch=8), likeness=0.99)
     result = train_eyes(tmp_path / "eyes", eyes, LinearLearner(), origin=ORIGIN, options=options)
     assert "closed" not in result.by_label
 
 
 def test_too_few_eyes_are_refused(tmp_path: Path) -> None:
-    eyes = Eyes(single_eyes(9, False, 0), single_eyes(20, True, 1), None)
+    eyes = Eyes(single_eyes(9, False, 0), single_eyes(20, True, 1), None, CARD)
     with pytest.raises(UsageError, match="9 usable pictures are closed, and 10 are needed"):
         train_eyes(tmp_path / "eyes", eyes, LinearLearner(), origin=ORIGIN, options=EyeOptions())
 
@@ -246,7 +246,7 @@ def test_unreadable_eyes_are_left_out(tmp_path: Path) -> None:
 
 
 def test_faces_teach_what_a_model_is_sure_of(bare: Pool) -> None:
-    eyes = FaceEyes(bare, hidden=4, seed=0)
+    eyes = FaceEyes(bare, CARD, hidden=4, seed=0)
     assert [eyes.weight(label) for label in (CLOSED_EYE, OPEN_EYE, HIDDEN_EYE)] == [0, 0, 0]
     rng = np.random.default_rng(0)
     assert eyes.draw(HIDDEN_EYE, rng).shape == (64, 64, 3)
@@ -258,3 +258,9 @@ def test_faces_teach_what_a_model_is_sure_of(bare: Pool) -> None:
     assert drawn_eye.shape == (64, 64, 3)
     middle = drawn_eye[16:48, 16:48]
     assert OnnxClassifier(WEIGHTS / "eyes").probabilities([np.ascontiguousarray(middle)])[0, OPEN_EYE] > 0.5
+
+
+def test_faces_that_look_away_teach_nothing_of_eyes(bare: Pool) -> None:
+    away = Pool(bare.canvas, bare.landmarks + 20, bare.teacher, bare.person)
+    with pytest.raises(UsageError, match="none of the faces looks ahead"):
+        FaceEyes(away, CARD, hidden=4, seed=0)
