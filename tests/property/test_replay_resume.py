@@ -55,7 +55,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     base = tmp_path_factory.mktemp("resume")
     folder = base / "day"
     looks = [portrait(name, 200) for name in (ALICE, ALICE_2)] + [masked(ALICE_3, "cloth", 320), portrait(CAROL, 240)]
-    looks += [masked(CAROL, "black", 240), portrait(BOB, 300), nobody(160)]
+    looks += [masked(CAROL, "n95", 240), portrait(BOB, 300), nobody(160)]
     rows: list[dict[str, object]] = []
     for number in range(PICTURES + EMPTIES):
         if number % 7 in (0, 3):
