@@ -137,7 +137,7 @@ def eyes_command(
 def _learner(seed: int, threads: int) -> Learner:
     """PyTorch's, if it is there: it is no part of what runs at a bank."""
     try:
-        learner: Learner = import_module("embedder.training.classifier").TorchLearner(seed, threads)
+        learner: Learner = import_module("embedder.training.nets.classifier").TorchLearner(seed, threads)
     except ModuleNotFoundError as error:
         message = f"training needs {error.name}, which the extra train brings: pip install 'atmwatch[train]'"
         raise UsageError(message) from error

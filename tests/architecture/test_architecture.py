@@ -28,9 +28,9 @@ ONLY_IN = {
     "redis": "alerts.redis_view",
     "faiss": "clustering.index",
     "onnxruntime": "embedder.onnx_runtime",
-    "onnx": ("embedder.weights.fold_onnx_zoo", "embedder.training"),
-    "torch": "embedder.training",
-    "safetensors": "embedder.training.checkpoint",
+    "onnx": ("embedder.weights.fold_onnx_zoo", "embedder.training.nets"),
+    "torch": "embedder.training.nets",
+    "safetensors": "embedder.training.nets.checkpoint",
     "typer": "deploy.cli",
     "rich": "deploy.cli",
     "fastapi": "ingest.gateway",
@@ -143,7 +143,7 @@ def modules() -> list[str]:
     found = [name for package in PACKAGES for name in _walk(package)]
     assert set(found) <= set(sources())
     trainers = needing("torch")
-    assert all(name.startswith("embedder.training.") for name in trainers)
+    assert all(name.startswith("embedder.training.nets.") for name in trainers)
     return [name for name in found if name not in trainers]
 
 

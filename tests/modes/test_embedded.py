@@ -53,7 +53,7 @@ def test_what_the_views_say_is_what_the_journals_say(tmp_path: Path) -> None:
     assert (summary["events"], summary["accepted"], summary["rejected"]) == (10, 9, 1)
     assert (summary["faces"], summary["no_face"], summary["identities"]) == (9, 1, 3)
     assert (summary["visits"], summary["repeated_identities"], summary["assumed_visits"]) == (7, 3, 0)
-    assert list(summary["stage_ms"]) == ["decode", "detect", "align", "embed", "decide", "alerts", "write"]
+    assert list(summary["stage_ms"]) == ["decode", "detect", "align", "embed", "signs", "decide", "alerts", "write"]
     assert summary["seconds"] > 0
     assert (summary["first_captured_at"], summary["last_captured_at"]) == (
         "2024-05-06T12:00:00Z",

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from embedder.training.classifier import SmallNet, TorchLearner, as_input, export
+from embedder.training.nets.classifier import SmallNet, TorchLearner, as_input, export
 from embedder.training.lessons import Lesson, Pace, drawn
 
 

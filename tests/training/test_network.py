@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from embedder.cards import WEIGHTS
-from embedder.training.export import INPUT, export
-from embedder.training.network import CENTRE, DIM, EARLY, SPREAD, PeriocularNet, as_input, from_sface
+from embedder.training.nets.export import INPUT, export
+from embedder.training.nets.network import CENTRE, DIM, EARLY, SPREAD, PeriocularNet, as_input, from_sface
 from ingest.errors import UsageError
 
 SFACE = WEIGHTS / "sface" / "sface.onnx"

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 
 from embedder.cards import WEIGHTS
-from embedder.training.objective import Objective, ObjectiveOptions
+from embedder.training.nets.objective import Objective, ObjectiveOptions
 from embedder.training.pool import NOBODY, Pool
 from embedder.training.samples import SampleOptions
-from embedder.training.trainer import CHECKPOINT, Progress, Training, TrainingOptions
+from embedder.training.nets.trainer import CHECKPOINT, Progress, Training, TrainingOptions
 from ingest.errors import UsageError
 
 SFACE = WEIGHTS / "sface" / "sface.onnx"

@@ -71,7 +71,7 @@ def test_the_whole_pipeline_is_run(day: Path, tmp_path: Path) -> None:
     )
     assert told == [4, 8, 9]
     assert (report.images, report.threads, report.sightings, report.identities) == (9, 2, 6, 2)
-    assert list(report.stage_ms) == ["decode", "detect", "align", "embed", "decide", "alerts", "write"]
+    assert list(report.stage_ms) == ["decode", "detect", "align", "embed", "signs", "decide", "alerts", "write"]
     assert report.images_per_second == pytest.approx(9 / report.seconds, rel=0.05)
     assert report.rss_mb == max(report.rss_mb_course)
     assert report.first_result_s is None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from embedder.training.network import DIM, WIDTH, PeriocularNet, Slope
+from embedder.training.nets.network import DIM, WIDTH, PeriocularNet, Slope
 
 INPUT, OUTPUT = "face", "template"
 HALF_FROM = 1024

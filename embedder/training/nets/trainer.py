@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from embedder.training import checkpoint
-from embedder.training.checkpoint import Stand
-from embedder.training.network import WIDTH, PeriocularNet, as_input, from_sface
-from embedder.training.objective import Objective, ObjectiveOptions
+from embedder.training.nets import checkpoint
+from embedder.training.nets.checkpoint import Stand
+from embedder.training.nets.network import WIDTH, PeriocularNet, as_input, from_sface
+from embedder.training.nets.objective import Objective, ObjectiveOptions
 from embedder.training.pool import Pool
 from embedder.training.samples import Sample, SampleOptions, Samples
 from ingest.errors import UsageError
