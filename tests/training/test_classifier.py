@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
-from embedder.training.nets.classifier import SmallNet, TorchLearner, as_input, export
 from embedder.training.lessons import Lesson, Pace, drawn
+from embedder.training.nets.classifier import SmallNet, TorchLearner, as_input, export
 
 
 def draw(rng: np.random.Generator) -> tuple[np.ndarray, int]:

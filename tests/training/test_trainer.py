@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from embedder.cards import WEIGHTS
 from embedder.training.nets.objective import Objective, ObjectiveOptions
+from embedder.training.nets.trainer import CHECKPOINT, Progress, Training, TrainingOptions
 from embedder.training.pool import NOBODY, Pool
 from embedder.training.samples import SampleOptions
-from embedder.training.nets.trainer import CHECKPOINT, Progress, Training, TrainingOptions
 from ingest.errors import UsageError
 
 SFACE = WEIGHTS / "sface" / "sface.onnx"
