@@ -26,6 +26,7 @@ from embedder.cards import Calibration, Linking, ModelCard, load_model_card
 from embedder.comparisons import TemplateSet, genuine_scores, impostor_blocks
 from embedder.evaluation.calibration import fit_calibration
 from embedder.evaluation.metrics import FMR_TARGETS, Acquisition, VerificationReport, verification
+from ingest.errors import UsageError
 
 PRIOR = 1e-3
 """The share of genuine pairs that the log-likelihood ratio is to be best for: most pairs of faces are strangers."""
@@ -101,6 +102,9 @@ def _calibration(faces: TemplateSet, whose: str) -> Calibration:
     genuine = genuine_scores(faces)
     impostor = np.concatenate(list(impostor_blocks(faces)))
     slope, intercept = fit_calibration(genuine, impostor[:: max(1, len(impostor) // 2_000_000)], PRIOR)
+    if slope <= 0:
+        message = "the model does not tell these people apart: their own pictures score no higher than strangers'"
+        raise UsageError(message)
     return Calibration(slope=round(slope, 2), intercept=round(intercept, 3), fitted_on=whose)
 
 

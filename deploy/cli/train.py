@@ -20,6 +20,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from deploy.cli.console import Json, Threads, err, out, print_json, progress_bar
+from deploy.cli.train_template import template_command
 from deploy.settings import load_settings, model_folder
 from embedder.cards import load_model_card
 from embedder.detect import Detector
@@ -38,6 +39,7 @@ TEACHER = "sface"
 """Whose alignment the prepared faces have, and who tells people apart."""
 
 app = typer.Typer(help="Train models of one's own on folders of pictures.", no_args_is_help=True, rich_markup_mode=None)
+app.command("template")(template_command)
 
 Place = Annotated[Path, typer.Argument(metavar="OUT", help="The model folder to make; it must not be there yet.")]
 Faces = Annotated[

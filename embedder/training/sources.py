@@ -64,3 +64,17 @@ def _pictures(root: Path) -> list[Path]:
         message = f"{root} has no picture ({', '.join(sorted(SUFFIXES))})"
         raise UsageError(message)
     return found
+
+
+def hold_out(sources: Iterable[Source], every: int = 5) -> tuple[list[Source], list[Source]]:
+    """The pictures to learn from, and those of every fifth person, by name, who are kept to judge by.
+
+    With fewer than ``every`` people nobody is kept.
+    """
+    sources = list(sources)
+    people = sorted({source.person for source in sources if source.person is not None})
+    kept = set(people[every - 1 :: every])
+    return (
+        [source for source in sources if source.person not in kept],
+        [source for source in sources if source.person in kept],
+    )

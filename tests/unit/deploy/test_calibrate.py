@@ -67,6 +67,12 @@ def test_a_card_learns_what_its_scores_mean(people: Path, model: Path) -> None:
     assert load_model_card(model) == card
 
 
+def test_a_model_that_tells_nobody_apart_is_refused(people: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate_module, "fit_calibration", lambda *_: (-0.1, 0.0))
+    with pytest.raises(UsageError, match="does not tell these people apart"):
+        calibrate(model, labelled_pictures(people), load_settings(), told="Test")
+
+
 def test_one_picture_each_teaches_nothing(people: Path, model: Path) -> None:
     for person in people.iterdir():
         for path in sorted(person.iterdir())[1:]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedder.training.sources import Source, list_sources
+from embedder.training.sources import Source, hold_out, list_sources
 from ingest.errors import UsageError
 
 
@@ -66,3 +66,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         list_sources([], [tmp_path / "gone"])
     with pytest.raises(UsageError, match="no folder to learn from"):
         list_sources([], [])
+
+
+def test_every_fifth_person_is_kept_to_judge_by(tmp_path: Path) -> None:
+    names = [f"{person}/{number}.jpg" for person in "abcdefghijk" for number in (1, 2)]
+    sources = list_sources([pictures(tmp_path / "people", *names)], [pictures(tmp_path / "street", "x.jpg")])
+    learnt, kept = hold_out(sources)
+    assert {source.path.parent.name for source in kept} == {"e", "j"}
+    assert len(learnt) == len(sources) - 4
+    assert hold_out(sources[:8]) == (sources[:8], [])

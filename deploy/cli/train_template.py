@@ -1,0 +1,87 @@
+"""``atmwatch train template``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+
+import typer
+
+from deploy.cli.console import Json, Threads, err, out, print_json, progress_bar, stopping
+from deploy.settings import load_settings
+from ingest.errors import UsageError
+
+FAILED = 1
+Folders = list[Path]
+
+
+def template_command(
+    place: Annotated[Path, typer.Argument(metavar="OUT", help="Where the run lives; OUT/NAME becomes the model.")],
+    name: Annotated[str, typer.Option(help="Of the model: small letters, digits and hyphens.")],
+    people: Annotated[Folders, typer.Option(metavar="DIR", help="DIR/person/pictures; several are taken together.")],
+    pictures: Annotated[
+        Folders | None, typer.Option(metavar="DIR", help="A folder of faces of nobody in particular; several as well.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 1500,
+    rows: Annotated[int, typer.Option(help="Of the aligned face, from the top: 64 to 112; fewer are faster.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds and pictures draw equal samples.")] = 0,
+    device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda, mps.")] = "cpu",
+    licence: Annotated[str, typer.Option(help="The model's licence, as its card is to state it.")] = (
+        "As the owners of the training pictures allow"
+    ),
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model of the templates by which people are told apart, for masked and bare faces alike.
+
+    Starts from SFace, which also is the teacher: a masked face is taught the vector of the same face bare, and to keep
+    away from everybody else's.  Masks, other occlusions and what an ATM's camera does to a picture are drawn anew in
+    every step.  Every fifth person is kept out, and the card is calibrated on them.
+
+    SIGINT or SIGTERM writes a checkpoint and ends; the same command goes on from there.  On two cores 1,500 steps take
+    about two hours.  Then `atmwatch evaluate verification DIR --model sface --model OUT/NAME` shows what was gained.
+    """
+    made = _trainer()
+    settings = load_settings(threads=threads)
+    if not name.replace("-", "").isalnum() or name != name.lower():
+        message = f"a model's name has small letters, digits and hyphens, not {name!r}"
+        raise UsageError(message)
+    options = made.TrainingOptions(steps=steps, rows=rows, device=device)
+    options = replace(options, sampling=replace(options.sampling, seed=seed))
+    order = made.TemplateOrder(name, tuple(people), tuple(pictures or ()), licence, options)
+    with stopping() as stop, progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, total: int, detail: str) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, rate="", detail=""), monotonic(), done
+                if not err.is_terminal:
+                    err.print(f"{what}: {total:,}")
+            task, began, first = tasks[what]
+            rate = f"{(done - first) / max(monotonic() - began, 1e-6):.1f}/s"
+            bar.update(task, completed=done, total=total, rate=rate, detail=detail)
+            if detail and not err.is_terminal:
+                err.print(f"{what}: {done:,} of {total:,}, {detail}")
+
+        found = made.train_template(place, order, settings, tell, stop.is_set)
+    if found is None:
+        err.print("Stopped before the end: the same command goes on from there.")
+        raise typer.Exit(FAILED)
+    if as_json:
+        print_json(found.card.model_dump_json(indent=2))
+        return
+    for what, said in found.card.measured.items():
+        out.print(f"{what}: {said}", soft_wrap=True)
+    out.print(f"The model is in {place / name}; its curves are {place / 'curves.png'}.", soft_wrap=True, markup=False)
+
+
+def _trainer() -> Any:
+    """What trains, if PyTorch is there: it is no part of what runs at a bank."""
+    try:
+        return import_module("deploy.training")
+    except ModuleNotFoundError as error:
+        message = f"training needs {error.name}, which the extra train brings: pip install 'atmwatch[train]'"
+        raise UsageError(message) from error
