@@ -41,8 +41,8 @@ def template_command(
     away from everybody else's.  Masks, other occlusions and what an ATM's camera does to a picture are drawn anew in
     every step.  Every fifth person is kept out, and the card is calibrated on them.
 
-    SIGINT or SIGTERM writes a checkpoint and ends; the same command goes on from there.  On two cores 1,500 steps take
-    about two hours.  Then `atmwatch evaluate verification DIR --model sface --model OUT/NAME` shows what was gained.
+    SIGINT or SIGTERM writes a checkpoint and ends; the same command goes on from there.  Afterwards
+    `atmwatch evaluate verification DIR --mask random --model sface --model OUT/NAME` shows what was gained.
     """
     made = _trainer()
     settings = load_settings(threads=threads)
