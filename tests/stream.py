@@ -20,6 +20,7 @@ from clustering.records import Sighting
 from deploy.topics import load_topics
 from embedder.records import FaceEmbedding
 from ingest.codec import Message, decode, encode
+from ingest.kafka_bus.client import connection
 from ingest.kafka_bus.config import ALERTS, DEADLETTER, EVENTS, FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.member import Place
 from ingest.kafka_bus.reader import PartitionReader
@@ -141,7 +142,7 @@ class Stream:
     def wait_until_joined(self, role: str, seconds: float = 40.0) -> None:
         """Return when the role's group has divided its work."""
         group, until = f"{self.config.group}-{role}", time.monotonic() + seconds
-        with KafkaAdminClient(bootstrap_servers=self.config.bootstrap) as admin:
+        with KafkaAdminClient(**connection(self.config)) as admin:
             while not _is_stable(admin, group):
                 assert time.monotonic() < until, self.log(role).read_text()[-2000:]
                 time.sleep(0.1)
@@ -162,9 +163,9 @@ def observer(config: KafkaConfig, role: str) -> Iterator[Callable[[], bool]]:
 
     Transactions leave marks in a partition that no record follows, so what lies behind the group's offset is read.
     """
-    options = {"bootstrap_servers": config.bootstrap, "enable_auto_commit": False}
+    options = connection(config) | {"enable_auto_commit": False}
     with ExitStack() as stack:
-        admin = stack.enter_context(KafkaAdminClient(bootstrap_servers=config.bootstrap))
+        admin = stack.enter_context(KafkaAdminClient(**connection(config)))
         seen = stack.enter_context(
             KafkaConsumer(**options, isolation_level="read_committed", auto_offset_reset="earliest")
         )
@@ -198,9 +199,7 @@ def observer(config: KafkaConfig, role: str) -> Iterator[Callable[[], bool]]:
 
 def publish(config: KafkaConfig, topic: str, sent: Sequence[tuple[int | None, Message]]) -> None:
     """Send messages in order, each to a partition or by its key, and wait until they are acknowledged."""
-    producer = KafkaProducer(
-        bootstrap_servers=config.bootstrap, max_request_size=64 * 1024 * 1024, batch_size=256 * 1024, acks="all"
-    )
+    producer = KafkaProducer(**connection(config), max_request_size=64 * 1024 * 1024, batch_size=256 * 1024, acks="all")
     with closing(producer):
         futures = [
             producer.send(

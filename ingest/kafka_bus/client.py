@@ -11,6 +11,7 @@ from kafka import errors
 from ingest.errors import AtmwatchError, Superseded, Unavailable, UsageError
 from ingest.kafka_bus.config import KafkaConfig
 from ingest.kafka_bus.login import check_login
+from ingest.kafka_bus.sockets import DIRECT
 
 LOST = (
     errors.ProducerFencedError,
@@ -43,6 +44,7 @@ def connection(config: KafkaConfig) -> dict[str, Any]:
         "request_timeout_ms": _ms(config.request_timeout_s),
         "bootstrap_timeout_ms": _ms(config.request_timeout_s),
         "reconnect_backoff_max_ms": 1_000,
+        "proxy_url": DIRECT,
     }
     if config.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = config.sasl_mechanism

@@ -125,7 +125,7 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]
 
 
 def test_no_accepted_event_is_lost_while_the_broker_dies_and_comes_back(own_kafka: KafkaServer, tmp_path: Path) -> None:
-    """The gateway is a process of its own: a client that can't connect leaves sockets behind, until it ends."""
+    """The gateway is a process of its own, with nothing shared but the broker."""
     config = stream_config(own_kafka.bootstrap, request_timeout_s=2.0)
     make_topics(config, events=PARTITIONS)
     own = {"port": free_port(), "keys_file": keys_file(tmp_path), "ack_timeout_s": 1.0}

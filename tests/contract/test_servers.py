@@ -15,6 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from servers import KafkaServer, RedisServer, kafka_server, redis_server
 
+from ingest.kafka_bus.sockets import DIRECT
+
 pytest_plugins = ["servers.plugin"]
 
 TESTS = Path(__file__).parents[1]
@@ -22,13 +24,13 @@ TESTS = Path(__file__).parents[1]
 
 def new_topic(bootstrap: str) -> TopicPartition:
     name = f"servers-{uuid.uuid4().hex}"
-    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
+    with KafkaAdminClient(bootstrap_servers=bootstrap, proxy_url=DIRECT) as admin:
         admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
     return TopicPartition(name, 0)
 
 
 def publish(bootstrap: str, partition: TopicPartition, *values: bytes, commit: bool = True) -> None:
-    with KafkaProducer(bootstrap_servers=bootstrap, transactional_id=partition.topic) as producer:
+    with KafkaProducer(bootstrap_servers=bootstrap, proxy_url=DIRECT, transactional_id=partition.topic) as producer:
         producer.init_transactions()
         producer.begin_transaction()
         sent = [producer.send(partition.topic, value, partition=0) for value in values]
@@ -39,7 +41,7 @@ def publish(bootstrap: str, partition: TopicPartition, *values: bytes, commit: b
 
 
 def committed(bootstrap: str, partition: TopicPartition) -> list[bytes]:
-    with KafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed") as consumer:
+    with KafkaConsumer(bootstrap_servers=bootstrap, proxy_url=DIRECT, isolation_level="read_committed") as consumer:
         consumer.assign([partition])
         consumer.seek_to_beginning(partition)
         end = consumer.end_offsets([partition])[partition]
@@ -84,7 +86,7 @@ def test_kafka_keeps_its_data_over_stop_and_kill(own_kafka: KafkaServer) -> None
 
 @pytest.mark.parametrize(("known", "told"), [(True, "brokers: 1"), (False, "KafkaTimeoutError")])
 def test_kafka_takes_the_right_password_only(own_kafka: KafkaServer, known: bool, told: str) -> None:
-    # A process of its own: a client that could not connect leaves its sockets open.
+    # A process of its own, with kafka-python's defaults: a client that could not connect leaves its sockets open.
     script = """if True:
         import sys
         from kafka import KafkaAdminClient

@@ -25,6 +25,7 @@ from deploy.settings import Settings, load_settings
 from deploy.sink import run_notifier
 from deploy.watch import Watch
 from ingest.codec import Message, encode
+from ingest.kafka_bus.client import connection
 from ingest.kafka_bus.config import ALERTS, DEADLETTER, EVENTS, FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.member import Place
 from ingest.kafka_bus.republish import REPLAYED
@@ -141,7 +142,7 @@ def test_dead_letters_are_listed_and_given_in_again(config: KafkaConfig) -> None
 def test_what_is_not_kept_any_more_is_told(config: KafkaConfig) -> None:
     send(config, EVENTS, 0, *(event(n) for n in range(3)))
     send(config, DEADLETTER, 0, dead(EVENTS, 0, 0, event_id="e0"), dead(EVENTS, 0, 2, event_id="e2"))
-    with closing(KafkaAdminClient(bootstrap_servers=config.bootstrap)) as admin:
+    with closing(KafkaAdminClient(**connection(config))) as admin:
         admin.delete_records({Place(EVENTS, 0).on_wire(config): 2})
     done = run("deadletter", "replay", environment=environment(config))
     assert done.code == 1

@@ -28,6 +28,7 @@ from deploy.watch import Watch
 from embedder.records import FaceEmbedding, pack
 from ingest.codec import Message, encode
 from ingest.errors import Superseded, Unavailable, UsageError
+from ingest.kafka_bus.client import connection
 from ingest.kafka_bus.config import ALERTS, DEADLETTER, EVENTS, FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.journal import OutputJournal
 from ingest.kafka_bus.member import Member, Place
@@ -240,7 +241,7 @@ def test_missing_topics_and_wrong_partitions_are_named(kafka: str) -> None:
 def largest(config: KafkaConfig, topic: str, size: int) -> None:
     """Let a topic take records of ``size``, as somebody's mistake would."""
     changed = ConfigResource(ConfigResourceType.TOPIC, config.topic_prefix + topic, configs={"max.message.bytes": size})
-    with KafkaAdminClient(bootstrap_servers=config.bootstrap) as admin:
+    with KafkaAdminClient(**connection(config)) as admin:
         admin.alter_configs([changed])
 
 

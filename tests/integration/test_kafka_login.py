@@ -24,6 +24,7 @@ from embedder.cards import WEIGHTS, load_model_card
 from ingest.errors import Unavailable, UsageError
 from ingest.kafka_bus.config import FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.login import check_login
+from ingest.kafka_bus.sockets import DIRECT
 from ingest.kafka_bus.topics import Admin
 
 TELLER = "teller"
@@ -34,7 +35,7 @@ SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     server = kafka_server(tmp_path_factory.mktemp("guarded_kafka"), tls=True)
-    with closing(KafkaAdminClient(bootstrap_servers=server.bootstrap)) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=server.bootstrap, proxy_url=DIRECT)) as admin:
         teller = UserScramCredentialUpsertion(TELLER, ScramMechanism.SCRAM_SHA_512, server.password, iterations=4096)
         assert admin.alter_user_scram_credentials([teller]) == {TELLER: None}
     yield server

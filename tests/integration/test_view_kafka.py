@@ -33,6 +33,7 @@ from deploy.view_key import view_key
 from deploy.watch import Watch
 from ingest.codec import Message, encode
 from ingest.errors import AtmwatchError, Corrupt, UsageError
+from ingest.kafka_bus.client import connection
 from ingest.kafka_bus.config import ALERTS, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.feed import JournalDamaged, PartitionFeed
 from ingest.kafka_bus.member import Place
@@ -98,7 +99,7 @@ def write(config: KafkaConfig, topic: str, scope: str, records: Sequence[Record]
     """One transaction, which leaves its marker at the partition's end."""
     partition = config.partition_of(scope)
     name = f"{config.group}-{topic}-{scope}"
-    with closing(KafkaProducer(bootstrap_servers=config.bootstrap, transactional_id=name)) as producer:
+    with closing(KafkaProducer(**connection(config), transactional_id=name)) as producer:
         producer.init_transactions()
         producer.begin_transaction()
         for record in records:
@@ -270,7 +271,7 @@ def test_a_feed_tells_of_a_hole(config: KafkaConfig) -> None:
         assert polled(feed, 100) == [8, 9]
         with pytest.raises(Corrupt, match="does not reach back"):
             feed.seek(Position(partition=place.name, offset=50))
-        with closing(KafkaAdminClient(bootstrap_servers=config.bootstrap)) as admin:
+        with closing(KafkaAdminClient(**connection(config))) as admin:
             admin.delete_records({place.on_wire(config): 5})
         feed.seek(Position(partition=place.name, offset=4))
         with pytest.raises(Corrupt, match="offset 4"):
