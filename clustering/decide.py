@@ -11,21 +11,22 @@ normalization in multilingual speaker recognition", Interspeech 2017), with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from clustering.index import VectorIndex
-from clustering.neighbours import DECIMALS, Scores
+from clustering.neighbours import DECIMALS
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
 from clustering.visits import VISIT_GAP
 from embedder.cards import Linking
 from embedder.records import FaceEmbedding
+from embedder.scale import Scale
 
 
 class Policy(BaseModel):
@@ -49,6 +50,15 @@ class Policy(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Criteria:
+    """What is decided by: how the model's scores link faces, what they mean, and what the bank wants."""
+
+    linking: Linking
+    scale: Scale
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What was decided: ``number`` of the identity (None: found a new one), and what speaks for it.
 
@@ -62,59 +72,70 @@ class Choice:
     slot: int | None
 
 
-def decide(face: FaceEmbedding, best: dict[int, float], roster: Roster, linking: Linking, policy: Policy) -> Choice:
+def decide(face: FaceEmbedding, best: Iterable[int], roster: Roster, criteria: Criteria) -> Choice:
     """Choose the identity of ``face`` among those that it resembles.
 
-    ``best`` is, by their numbers, the cosine of the nearest template of each: best first, of equals the first founded
+    ``best`` are the numbers of the identities with the nearest templates: best first, of equals the first founded
     (see ``Neighbours``).
     """
-    vector = face.template.astype(np.float64)
+    linking, policy = criteria.linking, criteria.policy
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     known = roster.identities
-    could = (known[number] for number in best if could_be_here(known[number], here, policy))
-    cosines = cosines_to(vector, list(islice(could, linking.cohort)), roster.index)
-    scores = {number: score_of(found, linking) for number, found in cosines.items()}
+    nearest = [known[number] for number in best]
+    possible = list(islice((one for one in nearest if could_be_here(one, here, policy)), linking.cohort))
+    others = {one.number: one for one in nearest[: linking.cohort + 1]}
+    compared = compare(face, list((others | {one.number: one for one in possible}).values()), roster, criteria.scale)
+    scores = {one.number: score_of(compared[one.number].even, linking) for one in possible}
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
-    background = background_of(best, chosen, linking)
+    background = background_of([max(compared[n].even) for n in others if n != chosen], linking)
     if chosen is not None and scores[chosen] - linking.background * background >= linking.threshold:
-        identity = known[chosen]
-        slot = choose_slot(identity, cosines[chosen], face, roster.index, policy)
+        slot = choose_slot(known[chosen], compared[chosen].cosines, face, roster, policy)
         rival = scores[order[1]] if len(order) > 1 else None
         return Choice(chosen, scores[chosen], rival, slot)
     return Choice(None, None, None if chosen is None else scores[chosen], 0)
 
 
-def background_of(best: dict[int, float], chosen: int | None, linking: Linking) -> float:
-    """How much a face resembles everybody but ``chosen``: the mean over the best ``cohort`` identities.
+def background_of(scores: list[float], linking: Linking) -> float:
+    """How much a face resembles everybody else: the mean of the best ``cohort`` of ``scores``, one for each identity.
 
-    ``best`` is sorted, best first.  Where there are fewer, and where a cosine is negative, zeros stand in: in a small
-    roster a stranger's best score is low too.
+    Where there are fewer, and where a score is negative, zeros stand in: in a small roster a stranger's best score is
+    low too.
     """
-    others = (max(0.0, cosine) for number, cosine in best.items() if number != chosen)
-    return round(sum(islice(others, linking.cohort)) / linking.cohort, DECIMALS)
+    top = sorted(scores, reverse=True)[: linking.cohort]
+    return round(sum(max(0.0, score) for score in top) / linking.cohort, DECIMALS)
 
 
-def cosines_to(vector: Scores, identities: list[Identity], index: VectorIndex) -> dict[int, list[float]]:
-    """The cosines of ``vector`` to the templates of each identity, in the order of their slots, by its number."""
-    rows = [row for identity in identities for row in identity.rows]
-    cosines = (index.get(np.array(rows, np.int64)) @ vector).tolist()
-    found: dict[int, list[float]] = {}
+class Compared(NamedTuple):
+    """The cosines of a face to the templates of an identity, in the order of their slots, and the even scores."""
+
+    cosines: list[float]
+    even: list[float]
+
+
+def compare(face: FaceEmbedding, identities: list[Identity], roster: Roster, scale: Scale) -> dict[int, Compared]:
+    """``face`` beside the templates of each identity, by its number."""
+    rows = np.array([row for identity in identities for row in identity.rows], np.int64)
+    cosines = roster.index.get(rows).astype(np.float64) @ face.template.astype(np.float64)
+    looks = scale.looks(roster.covered(rows), roster.qualities(rows))
+    even = scale.even(scale.look(face.signs, face.quality.score), looks, cosines).tolist()
+    plain = cosines.tolist()
+    found: dict[int, Compared] = {}
     start = 0
     for identity in identities:
         end = start + len(identity.rows)
-        found[identity.number] = cosines[start:end]
+        found[identity.number] = Compared(plain[start:end], even[start:end])
         start = end
     return found
 
 
-def score_of(cosines: list[float], linking: Linking) -> float:
-    """How much a face resembles an identity: the mean of its three best cosines, corrected for their number.
+def score_of(scores: list[float], linking: Linking) -> float:
+    """How much a face resembles an identity: the mean of its best scores, corrected for their number.
 
     A mean of several is steadier than one; that it also comes out lower for a person of several looks than for
     one of a single picture is what ``growth`` makes up for.
     """
-    top = sorted(cosines)[-linking.best_of :]
+    top = sorted(scores)[-linking.best_of :]
     return round(sum(top) / len(top) + linking.growth * (1 - 1 / len(top)), DECIMALS)
 
 
@@ -126,21 +147,22 @@ def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool
 
 
 def choose_slot(
-    identity: Identity, cosines: list[float], face: FaceEmbedding, index: VectorIndex, policy: Policy
+    identity: Identity, cosines: list[float], face: FaceEmbedding, roster: Roster, policy: Policy
 ) -> int | None:
     """Where to keep the face's vector among its identity's templates, to which it has ``cosines``; None for nowhere.
 
     Kept templates should show the person's different looks: a vector that repeats one only replaces it when it is
     of better quality, and when all slots are taken the worse of the two most alike gives way.
     """
-    quality, qualities = face.quality.score, identity.qualities
+    rows = np.array(identity.rows, np.int64)
+    quality, qualities = face.quality.score, roster.qualities(rows)
     rounded = [round(cosine, DECIMALS) for cosine in cosines]
     nearest = rounded.index(max(rounded))
     if rounded[nearest] >= policy.redundant:
         return nearest if quality > qualities[nearest] else None
     if len(rounded) < policy.templates:
         return len(rounded)
-    everything = np.vstack([index.get(np.array(identity.rows)), face.template]).astype(np.float64)
+    everything = np.vstack([roster.index.get(rows), face.template]).astype(np.float64)
     alike = np.round(everything @ everything.T, DECIMALS)
     np.fill_diagonal(alike, -2)
     first, second = sorted(divmod(int(alike.argmax()), len(alike)))

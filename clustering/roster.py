@@ -16,6 +16,7 @@ from clustering.places import Whereabouts
 from clustering.records import Sighting, Usage
 from clustering.visits import VISIT_GAP, VisitBook, frame_of
 from embedder.records import FaceEmbedding
+from embedder.scale import is_covered
 from ingest.errors import Corrupt
 from ingest.records import AtmEvent
 
@@ -35,7 +36,7 @@ def identity_id_of(face_id: str) -> str:
 class Identity:
     """One unknown person.
 
-    Template ``slot`` i lies in the index's row ``rows[i]``; ``qualities[i]`` is its quality score.
+    Template ``slot`` i lies in the index's row ``rows[i]``.
     """
 
     identity_id: str
@@ -44,7 +45,6 @@ class Identity:
     first_seen: datetime
     last: Whereabouts
     rows: list[int] = field(default_factory=list)
-    qualities: list[float] = field(default_factory=list)
 
     @property
     def usage(self) -> Usage:
@@ -59,6 +59,15 @@ class Identity:
             first_seen=self.first_seen,
             last_seen=self.last.at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """``vectors`` (n, dim) float32, their quality scores (n,), and whether something covered the faces (n,)."""
+
+    vectors: NDArray[np.float32]
+    qualities: NDArray[np.float64]
+    covered: NDArray[np.bool_]
 
 
 class Roster:
@@ -78,6 +87,8 @@ class Roster:
         self.writes = 0
         """How often a vector was written."""
         self._owners = np.zeros(0, np.int64)
+        self._qualities = np.zeros(0)
+        self._covered = np.zeros(0, np.bool_)
         self._rows = 0
 
     def __len__(self) -> int:
@@ -86,6 +97,14 @@ class Roster:
     def owners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The identity numbers (n,) of index ``rows`` (n,)."""
         return self._owners[rows]
+
+    def qualities(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The quality scores (n,) of the templates in ``rows`` (n,)."""
+        return self._qualities[rows]
+
+    def covered(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether something covered the faces (n,) whose templates are in ``rows`` (n,)."""
+        return self._covered[rows]
 
     @property
     def next_number(self) -> int:
@@ -131,28 +150,27 @@ class Roster:
         identity.visits.add(frame_of(sighting.face_id, event))
         return identity.visits.count
 
-    def place(self, people: Sequence[Identity], owners: NDArray[np.int64], templates: NDArray[np.float32]) -> None:
+    def place(self, people: Sequence[Identity], owners: NDArray[np.int64], templates: Templates) -> None:
         """Put restored ``people``, with no rows yet, into a blank roster; for snapshots.
 
-        ``templates`` (n, dim) are theirs, ``owners`` (n,) whose each is, in the order of founding and slots.
+        ``templates`` (n of them) are theirs, ``owners`` (n,) whose each is, in the order of founding and slots.
         """
-        rows = np.arange(len(templates))
-        self.index.put(rows, templates)
+        rows = np.arange(len(owners))
+        self.index.put(rows, templates.vectors)
         self._own(rows, owners)
+        self._qualities[rows], self._covered[rows] = templates.qualities, templates.covered
         starts = np.searchsorted(owners, [[person.number, person.number + 1] for person in people]).reshape(-1, 2)
         for person, (start, end) in zip(people, starts.tolist(), strict=True):
             person.rows = list(range(start, end))
             self.identities[person.number] = person
 
     def _keep(self, identity: Identity, sighting: Sighting, slot: int) -> None:
-        if slot < len(identity.rows):
-            identity.qualities[slot] = sighting.quality.score
-        else:
-            rows = np.array([self._rows])
-            self._own(rows, identity.number)
-            identity.rows.append(int(rows[0]))
-            identity.qualities.append(sighting.quality.score)
-        self.index.put(np.array([identity.rows[slot]]), sighting.template[None])
+        if slot == len(identity.rows):
+            identity.rows.append(self._rows)
+            self._own(np.array([self._rows]), identity.number)
+        row = identity.rows[slot]
+        self._qualities[row], self._covered[row] = sighting.quality.score, is_covered(sighting.signs)
+        self.index.put(np.array([row]), sighting.template[None])
         self.writes += 1
 
     def _own(self, rows: NDArray[np.int64], owners: NDArray[np.int64] | int) -> None:
@@ -160,6 +178,8 @@ class Roster:
         if self._rows > len(self._owners):
             more = max(self._rows - len(self._owners), len(self._owners) // 2, 1024)
             self._owners = np.concatenate([self._owners, np.full(more, NOBODY, np.int64)])
+            self._qualities = np.concatenate([self._qualities, np.zeros(more)])
+            self._covered = np.concatenate([self._covered, np.zeros(more, np.bool_)])
         self._owners[rows] = owners
 
     def _check(self, sighting: Sighting) -> None:

@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from clustering.places import Whereabouts
-from clustering.roster import Identity, Roster
+from clustering.roster import Identity, Roster, Templates
 from clustering.visits import Frame, VisitBook
 from ingest.errors import Corrupt
 from ingest.records import GeoPoint
 
-VERSION = 2
+VERSION = 3
 LENGTH = 8
 """Bytes of the JSON part's length, little-endian, at the start."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,7 +63,10 @@ class _Pictures(_Part):
 
 
 class _Described(_Part):
-    """``faces`` are all that were counted, in that order, and ``numbers`` their identities'."""
+    """``faces`` are all that were counted, in that order, and ``numbers`` their identities'.
+
+    ``qualities`` and ``covered`` have a line for each template, as the raw vectors.
+    """
 
     version: int
     model_id: str
@@ -71,6 +74,7 @@ class _Described(_Part):
     gap_s: float
     identities: _Identities
     qualities: list[Score]
+    covered: list[bool]
     faces: list[str]
     numbers: list[int]
     pictures: _Pictures
@@ -84,6 +88,7 @@ def dump(roster: Roster) -> bytes:
     frames = [person.visits.frames for person in people]
     faces = {face_id: place for place, face_id in enumerate(roster.seen)}
     every = list(chain.from_iterable(frames))
+    rows = np.array([row for person in people for row in person.rows], np.int64)
     described = _Described.model_construct(
         version=VERSION,
         model_id=roster.model_id,
@@ -99,7 +104,8 @@ def dump(roster: Roster) -> bytes:
             templates=[len(person.rows) for person in people],
             pictures=[len(one) for one in frames],
         ),
-        qualities=[quality for person in people for quality in person.qualities],
+        qualities=roster.qualities(rows).tolist(),
+        covered=roster.covered(rows).tolist(),
         faces=list(roster.seen),
         numbers=list(roster.seen.values()),
         pictures=_Pictures.model_construct(
@@ -113,7 +119,6 @@ def dump(roster: Roster) -> bytes:
         ),
     )
     text = described.model_dump_json().encode()
-    rows = np.array([row for person in people for row in person.rows], np.int64)
     vectors = roster.index.get(rows).astype("<f4", copy=False)
     return len(text).to_bytes(LENGTH, "little") + text + vectors.tobytes()
 
@@ -160,11 +165,11 @@ def _restored(described: _Described, vectors: np.ndarray, blank: Roster) -> Rost
     roster = Roster(blank.model_id, blank.index.dim, blank.gap)
     roster.seen = dict(zip(described.faces, described.numbers, strict=True))
     owners = np.repeat(np.arange(1, len(described.identities.id) + 1), described.identities.templates)
-    frames, qualities = _frames(described), iter(described.qualities)
+    frames = _frames(described)
     columns = (getattr(described.identities, name) for name in type(described.identities).model_fields)
     people = []
     for number, line in enumerate(zip(*columns, strict=True), start=1):
-        identity_id, first_seen, last, atm, place, floor, templates, pictures = line
+        identity_id, first_seen, last, atm, place, floor, _, pictures = line
         where = place and GeoPoint(lat=place[0], lon=place[1])
         people.append(
             Identity(
@@ -173,15 +178,15 @@ def _restored(described: _Described, vectors: np.ndarray, blank: Roster) -> Rost
                 VisitBook.restored(islice(frames, pictures), floor and _time(floor), blank.gap),
                 _time(first_seen),
                 Whereabouts(_time(last), atm, where),
-                qualities=list(islice(qualities, templates)),
             )
         )
-    roster.place(people, owners, vectors)
+    templates = Templates(vectors, np.array(described.qualities, np.float64), np.array(described.covered, np.bool_))
+    roster.place(people, owners, templates)
     counted = sum(len(person.visits) for person in people)
     fits = (
         len(roster.seen) == len(described.faces)
         and set(described.numbers) <= set(roster.identities)
-        and len(described.qualities) == len(vectors) == len(owners)
+        and len(described.qualities) == len(described.covered) == len(vectors) == len(owners)
         and counted == len(described.pictures.at) == sum(described.identities.pictures)
     )
     if not fits:

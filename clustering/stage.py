@@ -10,12 +10,13 @@ import numpy as np
 
 from clustering import snapshot
 from clustering.calibration import probability
-from clustering.decide import Choice, Policy, decide
+from clustering.decide import Choice, Criteria, Policy, decide
 from clustering.neighbours import Neighbours
 from clustering.records import Decision, Sighting
 from clustering.roster import Roster, flaws, identity_id_of
 from embedder.cards import ModelCard
 from embedder.records import FaceEmbedding
+from embedder.scale import Scale
 from ingest.errors import BadRecord
 from ingest.reasons import Reason
 from ingest.records import Position, Record, Rejection
@@ -38,6 +39,7 @@ class ClusterStage:
     def __init__(self, card: ModelCard, policy: Policy | None = None) -> None:
         self._card = card
         self._policy = policy or Policy()
+        self._criteria = Criteria(card.linking, Scale(card.calibration), self._policy)
         self.roster = Roster(card.model_id, card.dim, self._policy.visit_gap)
         self._searcher = ThreadPoolExecutor(1, "search")
         self._foreseen: deque[tuple[Neighbours, Future[None]]] = deque(maxlen=AHEAD)
@@ -107,7 +109,7 @@ class ClusterStage:
         return wanted
 
     def _sighting(self, face: FaceEmbedding, near: Neighbours, place: int, position: Position) -> Sighting:
-        choice = decide(face, near.best(place), self.roster, self._card.linking, self._policy)
+        choice = decide(face, near.best(place), self.roster, self._criteria)
         draft = self._written(face, choice, position)
         visits = self.roster.apply(draft)
         if draft.slot is not None:

@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clustering.evaluation import ClusteringReport
 from deploy.atomic import write_atomically
@@ -22,18 +23,34 @@ from deploy.evaluation.clustering import evaluate_stream, stream_order
 from deploy.evaluation.pictures import Labelled, check_genuine
 from deploy.evaluation.verification import template_set
 from deploy.settings import Settings
-from embedder.cards import Calibration, Linking, ModelCard, load_model_card
-from embedder.comparisons import TemplateSet, genuine_scores, impostor_blocks
+from embedder.cards import Calibration, Line, Linking, ModelCard, PairKind, load_model_card
+from embedder.comparisons import TemplateSet, genuine_rows, genuine_scores, impostor_blocks, impostor_rows
 from embedder.evaluation.calibration import fit_calibration
 from embedder.evaluation.metrics import FMR_TARGETS, Acquisition, VerificationReport, verification
+from embedder.scale import KIND_OF, PAIR_KINDS, Scale, is_covered
 from ingest.errors import UsageError
 
 PRIOR = 1e-3
 """The share of genuine pairs that the log-likelihood ratio is to be best for: most pairs of faces are strangers."""
 THRESHOLDS = tuple(round(0.20 + 0.02 * step, 2) for step in range(21))
 BACKGROUNDS = (0.2, 0.4, 0.6)
+MOST_IMPOSTORS = 2_000_000
+ENOUGH_GENUINE, ENOUGH_IMPOSTORS = 100, 10_000
+"""What a kind of pair must have to get a line of its own."""
 ORDERS = (1, 2)
 """Seeds of the orders in which the pictures come."""
+
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Faces of one kind, and what is seen of each."""
+
+    faces: TemplateSet
+    covered: NDArray[np.bool_]
+    qualities: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +95,11 @@ def calibrate(
         "half masked": verification(sets[HALF], acquisition=failed[HALF]),
     }
     whose = f"{told}: {len(sets[HALF].images):,} pictures of {len(names):,} people, every second with a drawn mask"
+    pooled = _calibration(sets[HALF], whose)
     card = card.model_copy(
         update={
             "thresholds": {name: round(reports["half masked"].thresholds[name], 4) for name in FMR_TARGETS},
-            "calibration": _calibration(sets[HALF], whose),
+            "calibration": _by_kind(pooled, *(_side(by_mask[mask], sets[mask]) for mask in (NONE, RANDOM))),
         }
     )
     linking, report = _linking(by_mask[HALF], card, settings, on_progress)
@@ -98,14 +116,53 @@ def write_card(folder: Path, card: ModelCard) -> None:
     write_atomically(folder / "card.json", card.model_dump_json(indent=2).encode() + b"\n")
 
 
+def _side(acquired: Acquired, faces: TemplateSet) -> _Side:
+    probes = [acquired.probes[picture.number] for picture in acquired.usable]
+    covered = np.array([is_covered(probe.signs) for probe in probes])
+    return _Side(faces, covered, np.array([probe.quality.score for probe in probes]))
+
+
 def _calibration(faces: TemplateSet, whose: str) -> Calibration:
-    genuine = genuine_scores(faces)
     impostor = np.concatenate(list(impostor_blocks(faces)))
-    slope, intercept = fit_calibration(genuine, impostor[:: max(1, len(impostor) // 2_000_000)], PRIOR)
+    slope, intercept = fit_calibration(genuine_scores(faces), _thinned(impostor), PRIOR)
     if slope <= 0:
         message = "the model does not tell these people apart: their own pictures score no higher than strangers'"
         raise UsageError(message)
     return Calibration(slope=round(slope, 2), intercept=round(intercept, 3), fitted_on=whose)
+
+
+def _by_kind(pooled: Calibration, bare: _Side, masked: _Side) -> Calibration:
+    """``pooled`` with a line for each kind of pair that there is enough of."""
+    qualities = np.concatenate([bare.qualities, masked.qualities])
+    fine_from = round(float(np.median(qualities)), 3)
+    scale = Scale(pooled.model_copy(update={"fine_from": fine_from}))
+    looks = [scale.looks(side.covered, side.qualities) for side in (bare, masked)]
+    genuine: dict[PairKind, list[Scores]] = {kind: [] for kind in PairKind}
+    impostor: dict[PairKind, list[Scores]] = {kind: [] for kind in PairKind}
+    for first, second in ((0, 0), (1, 0), (1, 1)):
+        sets = (bare.faces, masked.faces)[first], (bare.faces, masked.faces)[second] if first != second else None
+        scores, probes, others = genuine_rows(*sets)
+        _sort(scores, KIND_OF[looks[first][probes], looks[second][others]], genuine)
+        for block, rows, columns, pairs in impostor_rows(*sets):
+            kinds = KIND_OF[looks[first][rows][:, None], looks[second][columns][None]]
+            _sort(block[pairs], kinds[pairs], impostor)
+    groups = {}
+    for kind in PairKind:
+        own, others_ = np.concatenate(genuine[kind]), np.concatenate(impostor[kind])
+        if len(own) >= ENOUGH_GENUINE and len(others_) >= ENOUGH_IMPOSTORS:
+            slope, intercept = fit_calibration(own, _thinned(others_), PRIOR)
+            if slope > 0:
+                groups[kind] = Line(slope=round(slope, 2), intercept=round(intercept, 3))
+    return pooled.model_copy(update={"fine_from": fine_from, "groups": groups})
+
+
+def _sort(scores: Scores, kinds: NDArray[np.int64], into: dict[PairKind, list[Scores]]) -> None:
+    for number, kind in enumerate(PAIR_KINDS):
+        into[kind].append(scores[kinds == number])
+
+
+def _thinned(scores: Scores) -> Scores:
+    return scores[:: max(1, len(scores) // MOST_IMPOSTORS)]
 
 
 def _linking(

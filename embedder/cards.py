@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -40,14 +41,35 @@ class DetectorCard(_Card):
     kind: Literal["detector"]
 
 
-class Calibration(BaseModel):
-    """Cosine to log-likelihood ratio that two templates are one person's: ``slope * cosine + intercept``."""
+class Line(BaseModel):
+    """Cosine to natural log-likelihood ratio that two templates are one person's: ``slope * cosine + intercept``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slope: Annotated[float, Field(gt=0)]
     intercept: float
+
+
+class PairKind(StrEnum):
+    """What is compared: how many of two faces are covered, and whether either is of poor quality."""
+
+    BARE = "bare"
+    MIXED = "mixed"
+    COVERED = "covered"
+    BARE_POOR = "bare, poor"
+    MIXED_POOR = "mixed, poor"
+    COVERED_POOR = "covered, poor"
+
+
+class Calibration(Line):
+    """What a cosine says of any two faces, and of each kind of pair in ``groups``, of which it says more or less.
+
+    A face is poor whose quality score is below ``fine_from``.  A kind that is not there is like any two.
+    """
+
     fitted_on: str
+    fine_from: Annotated[float, Field(ge=0, le=1)] = 0.0
+    groups: dict[PairKind, Line] = {}
 
 
 class Linking(BaseModel):

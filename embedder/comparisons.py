@@ -68,11 +68,11 @@ def genuine_scores(probe: TemplateSet, gallery: TemplateSet | None = None) -> ND
 
 def genuine_rows(
     probe: TemplateSet, gallery: TemplateSet | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """``genuine_scores``, and (G,) the row of each pair's probe."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """``genuine_scores``, and (G,) the rows of each pair's probe and of its gallery picture."""
     second = probe if gallery is None else gallery
     columns_of = _rows_by_person(second)
-    found, probes = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
+    found, pairs = [np.empty(0, np.float32)], [np.empty((2, 0), np.int64)]
     for person, rows in _rows_by_person(probe).items():
         columns = columns_of.get(person)
         if columns is not None:
@@ -81,8 +81,9 @@ def genuine_rows(
                 part = rows[start : start + step]
                 comparable = _comparable(probe, gallery, part, columns)
                 found.append((probe.templates[part] @ second.templates[columns].T)[comparable])
-                probes.append(part[np.nonzero(comparable)[0]])
-    return np.concatenate(found), np.concatenate(probes)
+                first, other = np.nonzero(comparable)
+                pairs.append(np.stack([part[first], columns[other]]))
+    return np.concatenate(found), *np.hstack(pairs)
 
 
 def impostor_blocks(probe: TemplateSet, gallery: TemplateSet | None = None) -> Iterator[NDArray[np.float32]]:

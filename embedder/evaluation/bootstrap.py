@@ -73,7 +73,7 @@ def sample_pairs(
         i, j = pairs.first[other], pairs.second[other]
         kept = scores[other], mine[i], theirs[j], np.ones(len(i))
         return PairSample(scores[same], mine[pairs.first[same]], *kept, len(names))
-    genuine, rows = genuine_rows(probe, gallery)
+    genuine, rows, _ = genuine_rows(probe, gallery)
     total = count_impostors(probe, gallery)
     rng = np.random.default_rng(seed)
     above = tail_from if total > SAMPLE else -2.0

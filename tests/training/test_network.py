@@ -51,19 +51,6 @@ def test_another_architecture_is_no_start() -> None:
         from_sface(WEIGHTS / "yunet" / "yunet.onnx")
 
 
-def test_slopes_go_from_their_own_to_a_common_one() -> None:
-    network = from_sface(SFACE, 64).eval()
-    faces = as_input(pictures(1, 64))
-    seen = []
-    with torch.inference_mode():
-        for share in (0.0, 0.5, 1.0, 2.0):
-            network.blend(share)
-            seen.append(network.raw(faces))
-    assert not torch.allclose(seen[0], seen[1])
-    assert not torch.allclose(seen[1], seen[2])
-    torch.testing.assert_close(seen[2], seen[3])
-
-
 def test_frozen_layers_stay_in_the_mode_of_use() -> None:
     network = from_sface(SFACE, 64)
     network.freeze_early()
@@ -77,7 +64,6 @@ def test_frozen_layers_stay_in_the_mode_of_use() -> None:
 @pytest.mark.parametrize("rows", [64, 112])
 def test_the_exported_file_says_what_the_network_says(rows: int, tmp_path: Path) -> None:
     network = from_sface(SFACE, rows).eval()
-    network.blend(1.0)
     export(network, tmp_path / "net.onnx")
     faces = as_input(pictures(2, rows))
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))

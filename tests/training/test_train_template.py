@@ -21,7 +21,7 @@ from embedder.onnx_model import OnnxModel
 from embedder.training.nets.trainer import TrainingOptions
 from ingest.errors import UsageError
 
-QUICK = TrainingOptions(steps=2, samples=2, rows=64, warm_up=1, blend=1, workers=0, every=1)
+QUICK = TrainingOptions(steps=2, samples=2, rows=64, warm_up=1, workers=0, every=1)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ingest.errors import UsageError
 
 SFACE = WEIGHTS / "sface" / "sface.onnx"
 QUICK = TrainingOptions(
-    steps=3, samples=2, rows=32, warm_up=1, blend=1, early=2, workers=0, every=1, sampling=SampleOptions(masked=(0, 0))
+    steps=3, samples=2, rows=32, warm_up=1, early=2, workers=0, every=1, sampling=SampleOptions(masked=(0, 0))
 )
 
 

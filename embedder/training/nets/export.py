@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from embedder.training.nets.network import DIM, WIDTH, PeriocularNet, Slope
+from embedder.training.nets.network import DIM, WIDTH, PeriocularNet
 
 INPUT, OUTPUT = "face", "template"
 HALF_FROM = 1024
@@ -46,7 +46,9 @@ class _Graph:
 def export(network: PeriocularNet, path: Path) -> None:
     """Write ``network`` as ONNX: normalised (batch, 3, rows, 112) float32 pictures to (batch, 128) templates.
 
-    The activations' common slopes are what is written, so training must have come to them.
+    ONNX Runtime runs a PReLU as an operator of its own, one value after another in a layout of its own, and spends half
+    of SFace's time there.  Written as ``a x + (1 - a) relu(x)``, with two depthwise convolutions of one pixel, the same
+    values come in half the time: convolutions, ReLU and sums stay in the blocked layout, and the sum is fused.
     """
     network.eval()
     graph, flow = _Graph(), INPUT
@@ -65,7 +67,7 @@ def export(network: PeriocularNet, path: Path) -> None:
             pads=[kernel // 2] * 4,
             group=conv.groups,
         )
-        flow = graph.node("LeakyRelu", [flow], f"leaky{number}", alpha=float(slope.common.detach()))
+        flow = _activation(graph, flow, number, _array(slope.weight))
     flow = graph.node("Flatten", [flow], "flat")
     weight, bias = _head(network)
     graph.node("Gemm", [flow, graph.weight("head_w", weight), graph.weight("head_b", bias)], OUTPUT, transB=1)
@@ -78,7 +80,16 @@ def export(network: PeriocularNet, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _layers(network: PeriocularNet) -> Iterator[tuple[nn.Module, Slope]]:
+def _activation(graph: _Graph, flow: str, number: int, slopes: Floats) -> str:
+    positive = graph.node("Relu", [flow], f"relu{number}")
+    parts = []
+    for name, of, values in (("all", flow, slopes), ("positive", positive, 1 - slopes)):
+        weight = graph.weight(f"{name}{number}_w", values[:, None, None, None])
+        parts.append(graph.node("Conv", [of, weight], f"{name}{number}", kernel_shape=[1, 1], group=len(values)))
+    return graph.node("Add", parts, f"act{number}")
+
+
+def _layers(network: PeriocularNet) -> Iterator[tuple[nn.Module, nn.PReLU]]:
     modules = list(network.trunk)
     return zip(modules[::2], modules[1::2], strict=True)
 

@@ -1,14 +1,12 @@
-"""The network that is trained: SFace's trunk with a cheaper activation, on the upper rows of its input.
+"""The network that is trained: SFace, on the upper rows of its input.
 
 SFace (Zhong, Deng et al., "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", IEEE TIP 30, 2021)
-is a MobileNet (Howard et al., 2017) of 13 depthwise-separable blocks with PReLU.  ONNX Runtime fuses a leaky ReLU into
-the convolution before it, but runs PReLU, with a slope for each channel, as an operator of its own, and spends half of
-SFace's time there.  So training takes the slopes of a layer, little by little, to one common slope.
+is a MobileNet (Howard et al., 2017) of 13 depthwise-separable blocks with PReLU (He et al., 2015).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +40,9 @@ EARLY = 2 + 4 * 6
 """Layers of the trunk at high resolution: half of the work of a training step, and the most general of all."""
 
 
-class Slope(nn.Module):
-    """A leaky ReLU whose slope goes from one for each channel (``blend`` 0) to one for all (1)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.own = nn.Parameter(torch.full((channels,), 0.25))
-        self.common = nn.Parameter(torch.tensor(0.25))
-        self.blend = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        slopes = self.common.view(1)
-        if self.blend < 1:
-            slopes = torch.lerp(self.own, slopes.expand_as(self.own), self.blend)
-        return functional.prelu(x, slopes.to(x.dtype))
-
-
 def _layer(into: int, out: int, kernel: int, stride: int, groups: int) -> list[nn.Module]:
     conv = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return [nn.Sequential(conv, nn.BatchNorm2d(out, eps=1e-3)), Slope(out)]
+    return [nn.Sequential(conv, nn.BatchNorm2d(out, eps=1e-3)), nn.PReLU(out)]
 
 
 class PeriocularNet(nn.Module):
@@ -97,15 +79,6 @@ class PeriocularNet(nn.Module):
         raw: Tensor = self.spread(self.head(self.scale(features).flatten(1)))
         return raw
 
-    def slopes(self) -> Iterator[Slope]:
-        """The activations, from the picture on."""
-        return (module for module in self.trunk if isinstance(module, Slope))
-
-    def blend(self, share: float) -> None:
-        """Set how far every activation has gone from SFace's slopes to a common one, 0 to 1."""
-        for slope in self.slopes():
-            slope.blend = min(1.0, share)
-
     def freeze_early(self) -> None:
         """Leave the high-resolution layers as they are from here on."""
         for module in self.trunk[:EARLY]:
@@ -120,7 +93,7 @@ class PeriocularNet(nn.Module):
 
 
 def from_sface(path: Path, rows: int = WIDTH) -> PeriocularNet:
-    """The network with SFace's weights, from its ONNX file; with all 112 rows and blend 0 it is SFace.
+    """The network with SFace's weights, from its ONNX file; with all 112 rows it is SFace.
 
     A head on fewer rows gets the part of SFace's that looks at them.  Raises ``UsageError`` for another architecture.
     """
@@ -142,7 +115,7 @@ def from_sface(path: Path, rows: int = WIDTH) -> PeriocularNet:
 
 def _fill(net: PeriocularNet, nodes: Iterable[onnx.NodeProto], value: Callable[[str], Tensor]) -> None:
     convs = iter([module for module in net.trunk if isinstance(module, nn.Sequential)])
-    slopes = iter(list(net.slopes()))
+    slopes = iter([module for module in net.trunk if isinstance(module, nn.PReLU)])
     norm: Any = None
     with torch.no_grad():
         for node in nodes:
@@ -156,9 +129,7 @@ def _fill(net: PeriocularNet, nodes: Iterable[onnx.NodeProto], value: Callable[[
                 ):
                     tensor.copy_(value(name))
             elif node.op_type == "PRelu":
-                slope = next(slopes)
-                slope.own.copy_(value(node.input[1]).ravel())
-                slope.common.copy_(slope.own.mean())
+                next(slopes).weight.copy_(value(node.input[1]).ravel())
             elif node.op_type == "Gemm":
                 weight = value(node.input[1]).view(DIM, -1, WIDTH // STRIDE, WIDTH // STRIDE)
                 net.head.weight.copy_(weight[:, :, : net.rows // STRIDE].flatten(1))

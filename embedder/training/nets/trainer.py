@@ -32,8 +32,8 @@ class TrainingOptions:
     """How a run goes.
 
     ``samples`` of two views each make a step; ``rate`` is the highest learning rate, reached after ``warm_up`` steps.
-    ``blend`` steps take SFace's slopes to common ones; after ``early`` steps the high-resolution layers stay as they
-    are.  ``average`` is the memory, in steps, of the mean of weights that is kept.  ``device`` is PyTorch's name.
+    After ``early`` steps the high-resolution layers stay as they are.  ``average`` is the memory, in steps, of the mean
+    of weights that is kept.  ``device`` is PyTorch's name.
     """
 
     steps: int = 1500
@@ -42,7 +42,6 @@ class TrainingOptions:
     rate: float = 3e-4
     decay: float = 0.01
     warm_up: int = 100
-    blend: int = 400
     early: int = 700
     average: int = 200
     workers: int = 1
@@ -168,8 +167,6 @@ class Training:
 
     def _learn(self, pictures: Tensor, rows: Tensor) -> dict[str, float]:
         options = self._options
-        for net in (self.network, self.average):
-            net.blend(self.step / options.blend if options.blend else 1.0)
         if self.step >= options.early:
             self.network.freeze_early()
         self.network.trainable()

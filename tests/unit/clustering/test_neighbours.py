@@ -10,7 +10,7 @@ from templates import face, people, sighting, unit
 
 from clustering.index import GROUP
 from clustering.neighbours import DECIMALS, SPARE, Neighbours
-from clustering.roster import Roster
+from clustering.roster import Roster, Templates
 
 DIM = 8
 
@@ -78,11 +78,11 @@ def test_of_equals_the_first_founded_are_taken_however_many_there_are(count: int
     known.apply(found)
     identity = known.identities[1]
     people_alike = [
-        type(identity)(f"p{n}", n, identity.visits, identity.first_seen, identity.last, qualities=[1.0])
-        for n in range(1, count + 1)
+        type(identity)(f"p{n}", n, identity.visits, identity.first_seen, identity.last) for n in range(1, count + 1)
     ]
     blank = Roster("m.1", DIM)
-    blank.place(people_alike, np.arange(1, count + 1), np.tile(one, (count, 1)))
+    templates = Templates(np.tile(one, (count, 1)), np.ones(count), np.zeros(count, np.bool_))
+    blank.place(people_alike, np.arange(1, count + 1), templates)
     best = looked(one[None], blank, 3).best(0)
     assert best == {1: 1.0, 2: 1.0, 3: 1.0}
 

@@ -14,9 +14,9 @@ from templates import NOON, face, people, sighting, unit
 from clustering.index import NumpyIndex
 from clustering.places import Whereabouts
 from clustering.records import Sighting
-from clustering.roster import Roster, flaws, identity_id_of
+from clustering.roster import Identity, Roster, flaws, identity_id_of
 from clustering.snapshot import dump
-from embedder.records import FaceEmbedding, pack
+from embedder.records import FaceEmbedding, Signs, Wear, pack
 from ingest.errors import Corrupt
 from ingest.records import GeoPoint, Name
 
@@ -29,6 +29,10 @@ def roster(*sightings: Sighting) -> Roster:
     for one in sightings:
         found.apply(one)
     return found
+
+
+def qualities(known: Roster, identity: Identity) -> list[float]:
+    return known.qualities(np.array(identity.rows)).tolist()
 
 
 def test_a_blank_roster_knows_nobody() -> None:
@@ -45,16 +49,28 @@ def test_a_sighting_counts_and_its_vector_is_kept() -> None:
     assert (len(found), found.templates, found.next_number) == (2, 3, 3)
     assert found.seen == {"e1#0": 1, "e2#0": 1, "e3#0": 1, "e4#0": 2}
     first, second = found.identities.values()
-    assert (first.qualities, second.qualities) == ([0.9, 0.5], [0.9])
+    assert (qualities(found, first), qualities(found, second)) == ([0.9, 0.5], [0.9])
     np.testing.assert_array_equal(found.owners(np.array(first.rows + second.rows)), [1, 1, 2])
     np.testing.assert_allclose(found.index.get(np.array(first.rows)), BASE[:2])
+
+
+def test_a_template_remembers_whether_something_covered_the_face() -> None:
+    masked, bare = (Signs(wear=wear, wear_score=0.9) for wear in (Wear.MASKED, Wear.BARE))
+    found = roster(
+        sighting(face("e1", BASE[0]), signs=masked),
+        sighting(face("e2", BASE[1]), slot=1, signs=bare),
+        sighting(face("e3", BASE[2]), slot=2),
+        sighting(face("e4", BASE[3]), slot=0, signs=bare),
+        sighting(face("e5", BASE[4]), slot=1, signs=masked),
+    )
+    assert found.covered(np.array(found.identities[1].rows)).tolist() == [False, True, False]
 
 
 def test_a_slot_that_is_taken_is_written_again() -> None:
     found = roster(sighting(face("e1", BASE[0])), sighting(face("e2", BASE[1]), slot=1))
     found.apply(sighting(face("e3", BASE[2], quality=0.7), slot=0))
     identity = found.identities[1]
-    assert (found.templates, identity.qualities) == (2, [0.7, 0.9])
+    assert (found.templates, qualities(found, identity)) == (2, [0.7, 0.9])
     np.testing.assert_allclose(found.index.get(np.array(identity.rows)), BASE[[2, 1]])
 
 

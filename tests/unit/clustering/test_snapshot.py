@@ -14,6 +14,7 @@ from templates import face, people, sighting
 
 from clustering.roster import Roster
 from clustering.snapshot import LENGTH, VERSION, dump, load
+from embedder.records import Signs, Wear
 from ingest.errors import Corrupt
 
 DIM = 4
@@ -34,7 +35,8 @@ def sample() -> Roster:
     found.apply(sighting(face("e3", vectors[2], minutes=2, **event), 2))
     found.apply(sighting(face("e4", vectors[3], minutes=99, atm="a2"), 2, None))
     found.apply(sighting(face("e5", vectors[4], minutes=-99, atm="å2"), 3))
-    found.apply(sighting(face("e6", vectors[5], minutes=3), 1, 2))
+    masked = Signs(wear=Wear.MASKED, wear_score=1)
+    found.apply(sighting(face("e6", vectors[5], minutes=3), 1, 2, signs=masked))
     found.apply(sighting(face("e7", vectors[6], minutes=3, quality=0.99), 1, 0))
     return found
 
@@ -62,11 +64,13 @@ def test_a_roster_comes_back_as_it_was() -> None:
     assert (after.seen, after.templates, after.next_number) == (before.seen, before.templates, before.next_number)
     for number, identity in before.identities.items():
         restored = after.identities[number]
-        assert (restored.last, restored.qualities) == (identity.last, identity.qualities)
+        assert restored.last == identity.last
         assert restored.visits.visits() == identity.visits.visits()
         rows = np.array(restored.rows)
         np.testing.assert_array_equal(after.index.get(rows), before.index.get(np.array(identity.rows)))
         np.testing.assert_array_equal(after.owners(rows), number)
+        for of in (Roster.qualities, Roster.covered):
+            np.testing.assert_array_equal(of(after, rows), of(before, np.array(identity.rows)))
 
 
 def test_it_goes_on_as_if_nothing_had_been() -> None:
@@ -146,6 +150,8 @@ def broken_parts() -> list[dict[str, Any]]:
         {"pictures": pictures | {"amount": ["NaN"] * len(pictures["face"])}},
         {"qualities": known["qualities"][:-1]},
         {"qualities": None},
+        {"covered": known["covered"][:-1]},
+        {"covered": [0] * len(known["covered"])},
         {"faces": known["faces"][:-1]},
         {"faces": [known["faces"][0]] * len(known["faces"])},
         {"numbers": [4] * len(known["numbers"])},

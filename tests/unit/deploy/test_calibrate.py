@@ -67,6 +67,20 @@ def test_a_card_learns_what_its_scores_mean(people: Path, model: Path) -> None:
     assert load_model_card(model) == card
 
 
+def test_kinds_of_pairs_get_lines_of_their_own(people: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate_module, "ENOUGH_GENUINE", 1)
+    monkeypatch.setattr(calibrate_module, "ENOUGH_IMPOSTORS", 1)
+    calibration = calibrate(model, labelled_pictures(people), load_settings(), told="Test").card.calibration
+    assert 0 < calibration.fine_from < 1
+    assert calibration.groups
+    assert all(line.slope > 0 for line in calibration.groups.values())
+    assert len(set(calibration.groups.values())) > 1
+
+
+def test_few_pictures_give_no_kind_a_line(people: Path, model: Path) -> None:
+    assert not calibrate(model, labelled_pictures(people), load_settings(), told="Test").card.calibration.groups
+
+
 def test_a_model_that_tells_nobody_apart_is_refused(people: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate_module, "fit_calibration", lambda *_: (-0.1, 0.0))
     with pytest.raises(UsageError, match="does not tell these people apart"):
