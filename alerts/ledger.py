@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
+from sys import intern
 from typing import Any
 
 from alerts.conditions import FACE, UNUSABLE, alert_mark
@@ -99,25 +101,31 @@ def picture_of(record: Record) -> tuple[str, Picture] | None:
 
 
 def _sighted(record: Sighting) -> Picture:
+    # What many pictures share is kept once: an alerter holds every picture of its windows.
     event, spot = record.event, record.event.atm_location
     local = event.local_time
     return Picture(
         record.face_id,
-        event.atm_id,
+        intern(event.atm_id),
         event.captured_at,
         session_of(event),
-        event.card_token and card_digest(event.card_token),
+        event.card_token and intern(card_digest(event.card_token)),
         event.amount,
-        event.transaction_type and event.transaction_type.casefold(),
+        event.transaction_type and intern(event.transaction_type.casefold()),
         event_id=event.event_id,
         source=event.source,
-        identity_id=record.identity_id,
+        identity_id=intern(record.identity_id),
         number=record.number,
         similarity=record.similarity,
         confidence=record.confidence,
         local_minute=local.hour * 60 + local.minute if event.zone else None,
-        place=(spot.lat, spot.lon) if spot else None,
+        place=_place(spot.lat, spot.lon) if spot else None,
     )
+
+
+@lru_cache(maxsize=16_384)
+def _place(latitude: float, longitude: float) -> tuple[float, float]:
+    return latitude, longitude
 
 
 def _unusable(record: Rejection) -> tuple[str, Picture] | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
+from sys import intern
 
 from ingest.records import AtmEvent, ClockSource
 
@@ -50,15 +51,15 @@ def session_of(event: AtmEvent) -> str | None:
 
 
 def frame_of(face_id: str, event: AtmEvent) -> Frame:
-    """The part of ``event`` that visits are made of."""
+    """The part of ``event`` that visits are made of; what many pictures share is kept once."""
     return Frame(
         face_id,
-        event.atm_id,
+        intern(event.atm_id),
         event.captured_at,
         session_of(event),
-        event.card_token,
+        event.card_token and intern(event.card_token),
         event.amount,
-        event.transaction_type,
+        event.transaction_type and intern(event.transaction_type),
     )
 
 

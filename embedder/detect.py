@@ -38,10 +38,11 @@ class Face:
 class DetectorOptions:
     """``score`` and ``overlap`` (IoU) are YuNet's own defaults but for a lower score, since masks cost some.
 
-    Pictures are shrunk to fit ``canvas`` pixels first; only when that shows no face is the finer
-    ``fine_canvas`` tried, and then the picture with a border of ``border`` of its size around it, for crops so
-    tight that the face touches the edge.  ``refine`` places the landmarks a second time on a square of that many
-    pixels which the face fills to ``fill``: on a small face the first pass is off by up to a pixel or two.
+    Pictures are shrunk to fit ``canvas`` pixels a side first, on a canvas that is oblong where they are; only when that
+    shows no face is the finer ``fine_canvas`` tried, and then the picture with a border of ``border`` of its size
+    around it, for crops so tight that the face touches the edge.  ``refine`` places the landmarks a second time on a
+    square of that many pixels which the face fills to ``fill``: on a small face the first pass is off by up to a pixel
+    or two.
     """
 
     score: float = 0.6
@@ -60,12 +61,15 @@ class Detector:
     def __init__(self, weights: Path, options: DetectorOptions | None = None) -> None:
         self.options = options or DetectorOptions()
         card = load_detector_card(weights)
-        sizes = {self.options.canvas, self.options.fine_canvas, self.options.refine}
+        canvases = {(self.options.refine, self.options.refine)}
+        for longest in (self.options.canvas, self.options.fine_canvas):
+            canvases |= {(longest, longest), (_shorter(longest), longest), (longest, _shorter(longest))}
         self._sessions = {
-            size: open_session(weights / card.file, card.sha256, {"height": size, "width": size}) for size in sizes
+            (height, width): open_session(weights / card.file, card.sha256, {"height": height, "width": width})
+            for height, width in canvases
         }
         self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
-        self._grids = {size: [_grid(size, stride) for stride in STRIDES] for size in sizes}
+        self._grids = {canvas: [_grid(canvas, stride) for stride in STRIDES] for canvas in canvases}
 
     def detect(self, image: Image) -> list[Face]:
         """Faces of an (H, W, 3) uint8 BGR picture, best first; empty when there is none."""
@@ -108,16 +112,17 @@ class Detector:
 
     def _at(self, image: Image, size: int) -> list[Face]:
         image, scale = _shrunk(image, size)
-        blob = np.zeros((1, 3, size, size), np.float32)
+        canvas = _canvas(image, size)
+        blob = np.zeros((1, 3, *canvas), np.float32)
         blob[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
-        results = self._sessions[size].run(self._outputs, {"input": blob})
+        results = self._sessions[canvas].run(self._outputs, {"input": blob})
         boxes, points, scores = [], [], []
         for level, stride in enumerate(STRIDES):
             cls, obj, box, key = (part[0] for part in results[4 * level : 4 * level + 4])
             score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
             kept = np.flatnonzero(score >= self.options.score)
             if kept.size:
-                grid = self._grids[size][level][kept]
+                grid = self._grids[canvas][level][kept]
                 centre, extent = (grid + box[kept, :2]) * stride, np.exp(box[kept, 2:]) * stride
                 boxes.append(np.hstack([centre - extent / 2, extent]))
                 points.append((grid[:, None] + key[kept].reshape(-1, 5, 2)) * stride)
@@ -147,7 +152,18 @@ def _shrunk(image: Image, longest: int) -> tuple[Image, float]:
     return image, scale
 
 
-def _grid(size: int, stride: int) -> NDArray[np.float32]:
+def _shorter(longest: int) -> int:
+    """The shorter side of an oblong canvas: enough for pictures of 4:3 and longer, and a whole number of strides."""
+    return longest * 4 // 5
+
+
+def _canvas(image: Image, longest: int) -> tuple[int, int]:
+    """Height and width of the smallest canvas that takes the shrunk picture."""
+    height, width = (_shorter(longest) if side <= _shorter(longest) else longest for side in image.shape[:2])
+    return (height, width) if longest in {height, width} else (longest, width)
+
+
+def _grid(canvas: tuple[int, int], stride: int) -> NDArray[np.float32]:
     """(n, 2) column and row of every anchor of one stride, in the order of the network's outputs."""
-    rows, columns = np.mgrid[: size // stride, : size // stride]
+    rows, columns = np.mgrid[: canvas[0] // stride, : canvas[1] // stride]
     return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)

@@ -51,13 +51,11 @@ def test_another_architecture_is_no_start() -> None:
         from_sface(WEIGHTS / "yunet" / "yunet.onnx")
 
 
-def test_frozen_layers_stay_in_the_mode_of_use() -> None:
+def test_early_layers_can_be_left_as_they_are() -> None:
     network = from_sface(SFACE, 64)
     network.freeze_early()
-    network.trainable()
-    assert not any(module.training for module in network.trunk[:EARLY])
-    assert all(module.training for module in network.trunk[EARLY:])
     assert not any(p.requires_grad for p in network.trunk[:EARLY].parameters())
+    assert all(p.requires_grad for p in network.trunk[EARLY:].parameters())
     assert all(p.requires_grad for p in network.head.parameters())
 
 
@@ -71,7 +69,7 @@ def test_the_exported_file_says_what_the_network_says(rows: int, tmp_path: Path)
     theirs = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     with torch.inference_mode():
         ours = network(faces).numpy()
-    np.testing.assert_allclose((ours * theirs).sum(axis=1), 1, atol=1e-4)
-    assert (tmp_path / "net.onnx").stat().st_size < 20e6
+    np.testing.assert_allclose((ours * theirs).sum(axis=1), 1, atol=1e-3)  # the head has weights of seven bits
+    assert (tmp_path / "net.onnx").stat().st_size < 13e6
     export(network, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()

@@ -81,15 +81,7 @@ class PeriocularNet(nn.Module):
 
     def freeze_early(self) -> None:
         """Leave the high-resolution layers as they are from here on."""
-        for module in self.trunk[:EARLY]:
-            module.eval().requires_grad_(False)
-
-    def trainable(self) -> None:
-        """Into training mode, but for what is frozen."""
-        self.train()
-        for module in self.trunk[:EARLY]:
-            if not next(module.parameters()).requires_grad:
-                module.eval()
+        self.trunk[:EARLY].requires_grad_(False)
 
 
 def from_sface(path: Path, rows: int = WIDTH) -> PeriocularNet:

@@ -25,13 +25,17 @@ from embedder.training.samples import Sample, SampleOptions, Samples
 from ingest.errors import UsageError
 
 CHECKPOINT = "checkpoint.safetensors"
+SMALLEST = 1e-3
+"""The root mean square that a parameter is taken to have at least, so that those of 0 are learnt too."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
     """How a run goes.
 
-    ``samples`` of two views each make a step; ``rate`` is the highest learning rate, reached after ``warm_up`` steps.
+    ``samples`` of two views each make a step.  ``rate`` is the highest learning rate, reached after ``warm_up`` steps,
+    in parts of the root mean square that a layer's weights begin with: those of SFace's last layers are so small that
+    what suits the first ones destroys them (as in LARS; You, Gitman & Ginsburg, 2017).
     After ``early`` steps the high-resolution layers stay as they are.  ``average`` is the memory, in steps, of the mean
     of weights that is kept.  ``device`` is PyTorch's name.
     """
@@ -39,10 +43,10 @@ class TrainingOptions:
     steps: int = 1500
     samples: int = 32
     rows: int = 96
-    rate: float = 3e-4
+    rate: float = 1e-3
     decay: float = 0.01
-    warm_up: int = 100
-    early: int = 700
+    warm_up: int = 50
+    early: int = 200
     average: int = 200
     workers: int = 1
     every: int = 50
@@ -91,18 +95,18 @@ class Training:
         settled = asdict(replace(options, workers=0, device="", every=0))
         self._plan = hashlib.sha256(f"{settled}{len(pool)}".encode()).hexdigest()
         self._device = torch.device(options.device)
-        self.network = from_sface(start, options.rows).to(self._device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).eval()
+        # In the mode of use: batch norms keep SFace's statistics, which those of a batch of masked faces would spoil.
+        self.network = from_sface(start, options.rows).eval().to(self._device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network)
         self._objective = Objective(
             torch.from_numpy(np.array(pool.teacher)).to(self._device),
             torch.from_numpy(pool.person.astype(np.int64)).to(self._device),
             options.objective,
         )
-        norms = [p for p in self.network.parameters() if p.ndim < 2]
-        weights = [p for p in self.network.parameters() if p.ndim >= 2]
+        parameters = list(self.network.parameters())
+        self._sizes = [max(SMALLEST, float(p.detach().square().mean().sqrt())) for p in parameters]
         self._optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": options.decay}, {"params": norms, "weight_decay": 0.0}],
-            lr=options.rate,
+            [{"params": p, "weight_decay": options.decay if p.ndim > 1 else 0.0} for p in parameters]
         )
         self.step = 0
         self.curves: list[dict[str, float]] = []
@@ -169,9 +173,8 @@ class Training:
         options = self._options
         if self.step >= options.early:
             self.network.freeze_early()
-        self.network.trainable()
-        for group in self._optimizer.param_groups:
-            group["lr"] = options.rate * self._share()
+        for group, size in zip(self._optimizer.param_groups, self._sizes, strict=True):
+            group["lr"] = options.rate * size * self._share()
         batch = pictures.to(self._device, memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16):
             vectors = self.network(batch)
