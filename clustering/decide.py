@@ -81,11 +81,11 @@ def decide(face: FaceEmbedding, best: Iterable[int], roster: Roster, criteria: C
     linking, policy = criteria.linking, criteria.policy
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     known = roster.identities
-    nearest = [known[number] for number in best]
-    possible = list(islice((one for one in nearest if could_be_here(one, here, policy)), linking.cohort))
-    others = {one.number: one for one in nearest[: linking.cohort + 1]}
-    compared = compare(face, list((others | {one.number: one for one in possible}).values()), roster, criteria.scale)
-    scores = {one.number: score_of(compared[one.number].even, linking) for one in possible}
+    nearest = list(best)
+    possible = list(islice((n for n in nearest if could_be_here(known[n], here, policy)), linking.cohort))
+    others = nearest[: linking.cohort + 1]
+    compared = compare(face, [known[n] for n in dict.fromkeys(others + possible)], roster, criteria.scale)
+    scores = {number: score_of(compared[number].even, linking) for number in possible}
     order = sorted(scores, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
     background = background_of([max(compared[n].even) for n in others if n != chosen], linking)
