@@ -25,7 +25,7 @@ def template_command(
     pictures: Annotated[
         Folders | None, typer.Option(metavar="DIR", help="A folder of faces of nobody in particular; several as well.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 1500,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 3500,
     rows: Annotated[int, typer.Option(help="Of the aligned face, from the top: 64 to 112; fewer are faster.")] = 96,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds and pictures draw equal samples.")] = 0,
     device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda, mps.")] = "cpu",

@@ -29,18 +29,18 @@ class Augmentation:
     found under a mask bring the alignment from that of the bare face.
     """
 
-    occlusion: float = 0.08
+    occlusion: float = 0.04
     shift: float = 1.2
     turn: float = 1.5
     zoom: float = 0.03
-    below: float = 0.15
-    dark: float = 0.15
-    grey: float = 0.12
-    motion: float = 0.12
-    soft: float = 0.12
-    far: float = 0.25
-    noise: float = 0.2
-    jpeg: float = 0.3
+    below: float = 0.1
+    dark: float = 0.08
+    grey: float = 0.08
+    motion: float = 0.06
+    soft: float = 0.08
+    far: float = 0.1
+    noise: float = 0.1
+    jpeg: float = 0.2
 
 
 def covered(canvas: Image, landmarks: Points, masked: bool, plan: Augmentation, rng: Generator) -> Image:

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from embedder.cards import WEIGHTS
-from embedder.training.nets.objective import Objective, ObjectiveOptions
 from embedder.training.nets.trainer import CHECKPOINT, Progress, Training, TrainingOptions
 from embedder.training.pool import NOBODY, Pool
 from embedder.training.samples import SampleOptions
@@ -76,38 +74,3 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, pool: Pool) -> N
     (tmp_path / CHECKPOINT).write_bytes(b"no tensors here")
     with pytest.raises(UsageError, match="no checkpoint of a training run"):
         Training(tmp_path, pool, SFACE, QUICK)
-
-
-def unit(*rows: list[float]) -> torch.Tensor:
-    return functional.normalize(torch.tensor(rows))
-
-
-def test_the_objective_is_least_where_the_teacher_put_the_face() -> None:
-    teacher = unit([1.0, 0, 0], [0.9, 0.1, 0], [0, 1.0, 0], [0, 0, 1.0])
-    person = torch.tensor([0, 0, -1, -1])
-    rows = torch.tensor([[2, 2], [3, 3]])
-    right = teacher[rows]
-    wrong = torch.stack([teacher[[3, 2]], teacher[[2, 3]]])
-    good, bad = (Objective(teacher, person, ObjectiveOptions())(views, rows) for views in (right, wrong))
-    assert good.distil == pytest.approx(0, abs=1e-6)
-    assert all(getattr(good, part) < getattr(bad, part) for part in ("total", "distil", "teacher", "pair"))
-
-
-def test_pictures_of_one_person_are_no_impostors_and_share_a_target() -> None:
-    teacher = unit([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0])
-    person = torch.tensor([0, 0, -1])
-    views, rows = teacher[[0, 1]].unsqueeze(0), torch.tensor([[0, 1]])
-    alone = Objective(teacher[:2], person[:2], ObjectiveOptions())(views, rows)
-    assert alone.teacher == 0  # nobody else is there to be taken for them
-    both = Objective(teacher, person, ObjectiveOptions(person=1.0))(views, rows)
-    assert both.distil == pytest.approx(1 - 0.5**0.5, abs=1e-6)
-
-
-def test_the_memory_holds_the_latest_vectors_and_no_more() -> None:
-    objective = Objective(unit([1.0, 0], [0, 1.0]), torch.tensor([-1, -1]), ObjectiveOptions(memory=3))
-    views, rows = unit([1.0, 0.1], [1.0, -0.1]).unsqueeze(0), torch.tensor([[0, 0]])
-    first = objective(views, rows)
-    objective(unit([1.0, 0], [1.0, 0]).unsqueeze(0), torch.tensor([[1, 1]]))
-    assert first.pair == 0
-    assert objective(views, rows).pair > 1  # an impostor remembered where the face is
-    assert len(objective._memory) == 3

@@ -40,13 +40,13 @@ class TrainingOptions:
     of weights that is kept.  ``device`` is PyTorch's name.
     """
 
-    steps: int = 1500
+    steps: int = 3500
     samples: int = 32
     rows: int = 96
     rate: float = 1e-3
     decay: float = 0.01
     warm_up: int = 50
-    early: int = 200
+    early: int = 500
     average: int = 200
     workers: int = 1
     every: int = 50
