@@ -26,7 +26,7 @@ class Sighting(Record):
     """One face assigned to one unknown identity: the journal's record, from which all state is folded.
 
     ``identity_id`` derives from the founding face; ``number`` is the order of founding (unknown identity 1, 2,
-    3 …).  ``similarity`` is the cosine that the decision rests on, to ``identity_id``'s templates, and
+    3 …).  ``similarity`` is the score that the decision rests on, to ``identity_id``'s templates, and
     ``runner_up`` the best other identity's; ``confidence`` is the calibrated probability that the face is this
     person's (1 for a founder).  ``slot`` is where in the identity's bounded set of templates the vector went,
     None when it was not kept.  ``visits`` counts the identity's visits with this one in.
