@@ -1,7 +1,8 @@
-"""Sockets that are closed when a connection does not come about.
+"""Sockets that are closed when nobody needs them any more.
 
-kafka-python leaves a socket whose connect failed, or whose client was closed meanwhile, to the garbage collector; in
-an outage that is one for each attempt.  Its registry of ``proxy_url`` schemes is where another way to connect goes.
+kafka-python leaves a socket whose connect failed to the garbage collector, in an outage one for each attempt; and so
+it does with one that had something left to send when its client was closed.  Its registry of ``proxy_url`` schemes is
+where another way to connect goes.
 """
 
 from __future__ import annotations
@@ -16,17 +17,27 @@ DIRECT = "direct://"
 """The ``proxy_url`` by which a client connects as without one, and leaves nothing behind."""
 
 
+class OwnSocket(socket.socket):
+    """A socket that is closed with its last reference, and says nothing of it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class DirectSocket(KafkaNetSocket):  # type: ignore[misc]
     """Connects without a proxy.  Owned by the network thread of one client."""
 
     SCHEMES = ("direct",)
 
+    def socket(self, family: int, sock_type: int, proto: int) -> OwnSocket:
+        return OwnSocket(family, sock_type, proto)
+
     async def connect(
         self, net: Any, addrinfo: Any, socket_options: Iterable[Any] = (), timeout_at: float | None = None
-    ) -> socket.socket:
+    ) -> OwnSocket:
         """A connected, non-blocking socket.  Closes it on any error, and when nobody waits for it any more."""
         family, kind, protocol, _, address = addrinfo
-        opened: socket.socket = self.socket(family, kind, protocol)
+        opened = self.socket(family, kind, protocol)
         try:
             opened.setblocking(False)
             for option in socket_options:

@@ -13,7 +13,7 @@ import pytest
 from kafka.errors import KafkaConnectionError
 from kafka.net.inet import KafkaNetSocket, create_connection
 
-from ingest.kafka_bus.sockets import DIRECT, DirectSocket
+from ingest.kafka_bus.sockets import DIRECT, DirectSocket, OwnSocket
 
 
 class _Waiting:
@@ -31,9 +31,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
     """Every socket that is opened."""
     found: list[socket.socket] = []
 
-    def open_(_: DirectSocket, *kind: int) -> socket.socket:
-        found.append(socket.socket(*kind))
-        return found[-1]
+    def open_(_: DirectSocket, *kind: int) -> OwnSocket:
+        made = OwnSocket(*kind)
+        found.append(made)
+        return made
 
     monkeypatch.setattr(DirectSocket, "socket", open_)
     return found
@@ -80,3 +81,12 @@ def test_one_that_nobody_waits_for_any_more_is_closed(
     assert opened[0].fileno() != -1
     waiting.close()
     assert opened[0].fileno() == -1
+
+
+def test_one_that_is_left_behind_is_closed_without_a_word() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        left = end(create_connection(NET, *server.getsockname(), proxy_url=DIRECT))
+        peer, _ = server.accept()
+        with closing(peer):
+            del left  # warnings are errors, so that a word would be one
+            assert peer.recv(1) == b""
