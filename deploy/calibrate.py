@@ -123,12 +123,17 @@ def _side(acquired: Acquired, faces: TemplateSet) -> _Side:
 
 
 def _calibration(faces: TemplateSet, whose: str) -> Calibration:
-    impostor = np.concatenate(list(impostor_blocks(faces)))
-    slope, intercept = fit_calibration(genuine_scores(faces), _thinned(impostor), PRIOR)
-    if slope <= 0:
+    line = _line(genuine_scores(faces), np.concatenate(list(impostor_blocks(faces))))
+    if line is None:
         message = "the model does not tell these people apart: their own pictures score no higher than strangers'"
         raise UsageError(message)
-    return Calibration(slope=round(slope, 2), intercept=round(intercept, 3), fitted_on=whose)
+    return Calibration(slope=line.slope, intercept=line.intercept, fitted_on=whose)
+
+
+def _line(genuine: Scores, impostor: Scores) -> Line | None:
+    """The line from cosines to log-likelihood ratios; None where genuine pairs score no higher."""
+    slope, intercept = fit_calibration(genuine, impostor[:: max(1, len(impostor) // MOST_IMPOSTORS)], PRIOR)
+    return Line(slope=round(slope, 2), intercept=round(intercept, 3)) if slope > 0 else None
 
 
 def _by_kind(pooled: Calibration, bare: _Side, masked: _Side) -> Calibration:
@@ -148,21 +153,17 @@ def _by_kind(pooled: Calibration, bare: _Side, masked: _Side) -> Calibration:
             _sort(block[pairs], kinds[pairs], impostor)
     groups = {}
     for kind in PairKind:
-        own, others_ = np.concatenate(genuine[kind]), np.concatenate(impostor[kind])
-        if len(own) >= ENOUGH_GENUINE and len(others_) >= ENOUGH_IMPOSTORS:
-            slope, intercept = fit_calibration(own, _thinned(others_), PRIOR)
-            if slope > 0:
-                groups[kind] = Line(slope=round(slope, 2), intercept=round(intercept, 3))
+        own, strangers = np.concatenate(genuine[kind]), np.concatenate(impostor[kind])
+        enough = len(own) >= ENOUGH_GENUINE and len(strangers) >= ENOUGH_IMPOSTORS
+        line = _line(own, strangers) if enough else None
+        if line is not None:
+            groups[kind] = line
     return pooled.model_copy(update={"fine_from": fine_from, "groups": groups})
 
 
 def _sort(scores: Scores, kinds: NDArray[np.int64], into: dict[PairKind, list[Scores]]) -> None:
     for number, kind in enumerate(PAIR_KINDS):
         into[kind].append(scores[kinds == number])
-
-
-def _thinned(scores: Scores) -> Scores:
-    return scores[:: max(1, len(scores) // MOST_IMPOSTORS)]
 
 
 def _linking(

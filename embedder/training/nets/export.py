@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ OPSET = 17
 IR_VERSION = 10
 
 Floats = NDArray[np.float32]
-_Parts = list[tuple[str, Floats | None]]
-"""What sums up to a layer's output: tensors, and the share of each channel that counts (None: all of it)."""
+_Shares = list[tuple[str, Floats]]
+"""What sums up to a layer's output: tensors, and the share of each channel that counts."""
+_Parts = Sequence[tuple[str, Floats | None]]
+"""The same, or one tensor that is all of it (None)."""
 
 
 class _Graph:
@@ -63,10 +65,10 @@ def export(network: PeriocularNet, path: Path) -> None:
     for number, (norm_conv, slope) in enumerate(layers):
         conv = norm_conv[0]
         whole = _convolved(graph, flow, number, norm_conv)
-        flow = _activated(graph, whole, number, _array(slope.weight))
+        parts = _activated(graph, whole, number, _array(slope.weight))
         last = number + 1 == len(layers)
-        if conv.groups > 1 or last:  # a convolution over all channels follows, and is not done twice
-            flow = [(_summed(graph, flow, number), None)]
+        # Where a convolution over all channels follows, it is not done twice.
+        flow = [(_summed(graph, parts, number), None)] if conv.groups > 1 or last else parts
     ((features, _),) = flow
     _template(graph, features, network)
     shapes: dict[str, list[str | int | None]] = {INPUT: ["batch", 3, network.rows, WIDTH], OUTPUT: ["batch", DIM]}
@@ -102,15 +104,13 @@ def _convolved(graph: _Graph, flow: _Parts, number: int, norm_conv: nn.Module) -
     return done[0] if len(done) == 1 else graph.node("Add", done, f"conv{number}")
 
 
-def _activated(graph: _Graph, flow: str, number: int, slopes: Floats) -> _Parts:
+def _activated(graph: _Graph, flow: str, number: int, slopes: Floats) -> _Shares:
     return [(flow, slopes), (graph.node("Relu", [flow], f"relu{number}"), 1 - slopes)]
 
 
-def _summed(graph: _Graph, flow: _Parts, number: int) -> str:
+def _summed(graph: _Graph, parts: _Shares, number: int) -> str:
     done = []
-    for part, (name, share) in enumerate(flow):
-        if share is None:
-            return name
+    for part, (name, share) in enumerate(parts):
         weight = graph.weight(f"share{number}_{part}", share[:, None, None, None])
         done.append(graph.node("Conv", [name, weight], f"part{number}_{part}", kernel_shape=[1, 1], group=len(share)))
     return graph.node("Add", done, f"act{number}")

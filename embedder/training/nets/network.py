@@ -67,15 +67,7 @@ class PeriocularNet(nn.Module):
 
     def raw(self, pictures: Tensor) -> Tensor:
         """The (n, 128) vectors before they are brought to length 1."""
-        return self.template(self.features(pictures))
-
-    def features(self, pictures: Tensor) -> Tensor:
-        """The trunk's (n, 1024, rows / 16, 7) output."""
-        features: Tensor = self.trunk((pictures - CENTRE) / SPREAD)
-        return features
-
-    def template(self, features: Tensor) -> Tensor:
-        """The (n, 128) vectors of the trunk's output."""
+        features = self.trunk((pictures - CENTRE) / SPREAD)
         raw: Tensor = self.spread(self.head(self.scale(features).flatten(1)))
         return raw
 
