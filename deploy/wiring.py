@@ -16,6 +16,7 @@ from deploy.summary import RuleStatus
 from embedder.cards import ModelCard
 from embedder.detect import Detector
 from embedder.embed import Embedder
+from embedder.landmarks import Landmarker
 from embedder.onnx_model import OnnxModel
 from embedder.quality import GateOptions
 from embedder.signs import SignReader
@@ -76,7 +77,8 @@ def build_embedder(settings: Settings, detector: Detector | None = None) -> Embe
     model = OnnxModel(model_folder(settings.model))
     detector = detector or Detector(model_folder(settings.detector))
     reader = SignReader(model_folder(settings.wear_model), model_folder(settings.eyes_model))
-    return Embedder(detector, model, GateOptions(eye_distance=settings.min_eye_distance), reader)
+    placer = Landmarker(model_folder(model.card.landmarks)) if model.card.landmarks else None
+    return Embedder(detector, model, GateOptions(eye_distance=settings.min_eye_distance), reader, placer)
 
 
 def linked_card(card: ModelCard, settings: Settings) -> ModelCard:

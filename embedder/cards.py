@@ -89,17 +89,41 @@ class Linking(BaseModel):
     growth: float
 
 
+class LandmarkCard(_Card):
+    """A network that places landmarks more exactly: what it looks at, and what its output means.
+
+    The input is a face of ``input_size`` (height, width) whose landmarks, as far as they are known, lie at ``template``
+    with ``landmark_weights``, channels in ``channels`` order, ``(value - mean) / std``.  ``output`` names 5 x, y in
+    pixels of the input: by how much each landmark lies away from its place in the template.  Looking again at where
+    they are then makes them better still: ``looks`` are taken.
+    """
+
+    kind: Literal["landmarks"]
+    model_id: str
+    input_name: str
+    input_size: tuple[Side, Side]
+    channels: Literal["RGB", "BGR"]
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    output: str
+    template: tuple[Point, Point, Point, Point, Point]
+    landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight]
+    looks: Annotated[int, Field(ge=1, le=8)]
+    measured: dict[str, str]
+
+
 class ModelCard(_Card):
     """A template model: how to prepare its input, and how to read its scores.
 
     The input is an aligned face of ``input_size`` (height, width), landmarks at ``template`` (5 points, x, y)
-    with ``landmark_weights``, channels in ``channels`` order, ``(value - mean) / std``.  ``thresholds`` are
-    cosines by target false match rate.  ``model_id`` travels with every template: vectors of different ids are
-    never compared.
+    with ``landmark_weights``, channels in ``channels`` order, ``(value - mean) / std``.  ``landmarks`` names the
+    landmark model that places them; None, and the detector's second look does.  ``thresholds`` are cosines by target
+    false match rate.  ``model_id`` travels with every template: vectors of different ids are never compared.
     """
 
     kind: Literal["template"]
     model_id: str
+    landmarks: str | None = None
     input_name: str
     input_size: tuple[Side, Side]
     channels: Literal["RGB", "BGR"]
@@ -152,7 +176,7 @@ class ClassifierCard(_Card):
         return self
 
 
-Card = DetectorCard | ModelCard | ClassifierCard
+Card = DetectorCard | LandmarkCard | ModelCard | ClassifierCard
 
 
 class _AnyCard(RootModel[Annotated[Card, Field(discriminator="kind")]]):
@@ -179,6 +203,11 @@ def load_card(folder: Path) -> Card:
 def load_detector_card(folder: Path) -> DetectorCard:
     """The card of a detector's folder; ``UsageError`` names what does not fit."""
     return _validated(DetectorCard, folder)
+
+
+def load_landmark_card(folder: Path) -> LandmarkCard:
+    """The card of a landmark model's folder; ``UsageError`` names what does not fit."""
+    return _validated(LandmarkCard, folder)
 
 
 def load_model_card(folder: Path) -> ModelCard:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from embedder.align import align
 from embedder.crop import eye_region
 from embedder.detect import Detector, Face, Image
+from embedder.landmarks import Placer
 from embedder.model import VectorModel
 from embedder.quality import GateOptions, check_faces, check_quality, main_face, measure
 from embedder.records import Quality, Signs
@@ -54,7 +55,7 @@ class StageClock:
 class Embedder:
     """The whole way from pixels to template.  Pure but for its clock; safe to use from several threads.
 
-    Without a ``reader`` a probe has no signs.
+    Without a ``reader`` a probe has no signs; without a ``placer`` the detector's own second look places landmarks.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Embedder:
         model: VectorModel,
         gate: GateOptions | None = None,
         reader: SignReader | None = None,
+        placer: Placer | None = None,
     ) -> None:
         self.model = model
         self.clock = StageClock()
         self._detector = detector
         self._gate = gate or GateOptions()
         self._reader = reader
+        self._placer: Placer = placer or detector
         self._template = np.array(model.card.template, np.float32)
         self._weights = np.array(model.card.landmark_weights, np.float64)
 
@@ -78,7 +81,7 @@ class Embedder:
             faces = self._detector.detect(image)
             check_faces(faces, image, self._gate)
             chosen = main_face(faces, image.shape)
-            face = self._detector.refined(image, faces[chosen])
+            face = self._placer.refined(image, faces[chosen])
         with self.clock.time("align"):
             aligned = align(image, face.landmarks, self._template, self._weights, self.model.card.input_size)
             quality = measure(face, eye_region(aligned, self._template))

@@ -94,9 +94,10 @@ class LinearLearner:
             values = (pictures.astype(np.float64) - CENTRE) / SPREAD
             cells = values.reshape(-1, CELLS, height // CELLS, CELLS, width // CELLS, 3).mean(axis=(2, 4))
             rows.append(cells.transpose(0, 3, 1, 2).reshape(len(pictures), -1))
-            wanted.append(np.eye(lesson.classes)[labels])
+            wanted.append(np.eye(lesson.outputs)[labels] if labels.ndim == 1 else labels)
             lesson.told(step, 0.5)
         seen, targets = np.vstack(rows), np.vstack(wanted)
         seen = np.hstack([seen, np.ones((len(seen), 1))])
         fit = np.linalg.solve(seen.T @ seen + 0.1 * np.eye(seen.shape[1]), seen.T @ targets)
-        linear(lesson.size, 12 * fit[:-1].T, 12 * fit[-1], path)
+        sharp = 12 if labels.ndim == 1 else 1
+        linear(lesson.size, sharp * fit[:-1].T, sharp * fit[-1], path)

@@ -28,6 +28,7 @@ from embedder.onnx_model import OnnxModel
 from embedder.training.eyes import EyeOptions, Eyes, read_eyes, train_eyes
 from embedder.training.judged import Judged
 from embedder.training.lessons import Learner, Pace
+from embedder.training.placing import PlacingOptions, train_landmarks
 from embedder.training.pool import Pool, Preparation
 from embedder.training.shipping import LICENCE, Origin, check_place
 from embedder.training.sources import list_sources
@@ -35,6 +36,7 @@ from embedder.training.wear import Told, WearFaces, WearOptions, train_wear
 from ingest.errors import UsageError
 
 WEAR_STEPS, EYE_STEPS = WearOptions().pace.steps, EyeOptions().pace.steps
+LANDMARK_STEPS = PlacingOptions().pace.steps
 TEACHER = "sface"
 """Whose alignment the prepared faces have, and who tells people apart."""
 
@@ -136,10 +138,52 @@ def eyes_command(
     _report(place, {"eyes": result}, as_json)
 
 
-def _learner(seed: int, threads: int) -> Learner:
+@app.command("landmarks")
+def landmarks_command(
+    place: Place,
+    faces: Annotated[
+        list[Path],
+        typer.Option(metavar="DIR", help="A folder of bare faces, unlabelled; a fifth of all is judged on."),
+    ],
+    work: Work = None,
+    steps: Steps = LANDMARK_STEPS,
+    seed: Seed = 0,
+    licence: Licence = LICENCE,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Train the network that places the landmarks of bare and of masked faces, by which all faces are aligned.
+
+    Masks and other things are drawn onto the faces, and it learns to say where the landmarks are that the detector
+    finds on the bare ones.  A template model whose card names such a model is aligned by it: calibrate it anew then.
+    """
+    workers = load_settings(threads=threads).threads or len(os.sched_getaffinity(0))
+    learner = _learner(seed, workers, "landmarks", "LandmarkLearner")
+    check_place(place)
+    with _telling() as tell:
+        pool = _prepared(work or _beside(place), "faces", faces, tell=tell, threads=workers)
+        found = train_landmarks(
+            place,
+            pool,
+            load_model_card(model_folder(TEACHER)),
+            learner,
+            origin=_origin("landmarks", {"faces": faces}, licence),
+            options=PlacingOptions(pace=Pace(steps, seed=seed, threads=workers)),
+            told=Told(step=lambda step, loss: tell("Training", step, steps, f"loss {loss:.3f}")),
+        )
+    said = {what: found.sentence(what) for what in found.after}
+    if as_json:
+        print_json(json.dumps({"model": str(place), "held_out": said}))
+        return
+    for what, sentence in said.items():
+        out.print(f"{what}: the eyes are {sentence}", soft_wrap=True, markup=False)
+    out.print(f"The model is in {place}.", markup=False)
+
+
+def _learner(seed: int, threads: int, module: str = "classifier", name: str = "TorchLearner") -> Learner:
     """PyTorch's, if it is there: it is no part of what runs at a bank."""
     try:
-        learner: Learner = import_module("embedder.training.nets.classifier").TorchLearner(seed, threads)
+        learner: Learner = getattr(import_module(f"embedder.training.nets.{module}"), name)(seed, threads)
     except ModuleNotFoundError as error:
         message = f"training needs {error.name}, which the extra train brings: pip install 'atmwatch[train]'"
         raise UsageError(message) from error

@@ -58,6 +58,11 @@ def seen(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Generato
     picture = _aligned(canvas, size, plan, rng)
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
+    return exposed(picture, plan, rng)
+
+
+def exposed(picture: Image, plan: Augmentation, rng: Generator) -> Image:
+    """The picture in another light, moved, blurred, far away, noisy or compressed, and all of it where it was."""
     picture = _darkened(picture, rng) if rng.random() < plan.dark else _tinted(picture, rng)
     if rng.random() < plan.grey:
         picture = _infrared(picture, rng)

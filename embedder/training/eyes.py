@@ -112,6 +112,7 @@ def train_eyes(
     singles = [every[(true == label) & ~aside] for label in (CLOSED_EYE, OPEN_EYE)]
     faces = FaceEyes(eyes.faces, eyes.card, options.hidden, options.pace.seed) if eyes.faces is not None else None
     about = {
+        "kind": "classifier",
         "title": TITLE,
         "intended_use": "One sign of life among others: whether somebody's eyes are open, and whether they blink.",
         "limits": "Narrowed or downcast eyes, and eyes in the shadow of a cap, may be taken for closed.",

@@ -1,4 +1,4 @@
-"""What a classifier is taught, without a word on which library learns it."""
+"""What a small network is taught, without a word on which library learns it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -17,22 +17,26 @@ from embedder.detect import Image
 from ingest.errors import UsageError
 
 INPUT, OUTPUT = "picture", "logits"
-"""What the input and the output of every trained classifier are called."""
+"""What the input and the output of every small trained network are called."""
 CENTRE, SPREAD = 127.5, 64.0
-"""A classifier's input is ``(value - CENTRE) / SPREAD``."""
+"""Its input is ``(value - CENTRE) / SPREAD``."""
 AHEAD = 3
 
-Draw = Callable[[Generator], tuple[Image, int]]
+Label = TypeVar("Label")
+Draw = Callable[[Generator], tuple[Image, Label]]
 """One picture as it is to be learnt, drawn by a generator, and its label; called from several threads."""
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""(n, height, width, 3) uint8 BGR pictures, and their (n,) labels."""
+Batch = tuple[NDArray[np.uint8], NDArray[Any]]
+"""(n, height, width, 3) uint8 BGR pictures, and their (n, …) labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """``batches`` of pictures of (height, width) = ``size``, with labels below ``classes``."""
+    """``batches`` of pictures of (height, width) = ``size``; of each, ``outputs`` numbers are to be learnt.
 
-    classes: int
+    Of a class, labels are numbers below ``outputs``; else they are those numbers themselves.
+    """
+
+    outputs: int
     size: tuple[int, int]
     batches: Iterator[Batch]
     steps: int
@@ -41,7 +45,7 @@ class Lesson:
 
 
 class Learner(Protocol):
-    """Learns a lesson and writes what it has learnt as ONNX: normalised (batch, 3, height, width) float32 to logits."""
+    """Learns a lesson and writes it as ONNX: normalised (batch, 3, height, width) float32 to (batch, outputs)."""
 
     def __call__(self, lesson: Lesson, path: Path) -> None: ...
 
@@ -56,7 +60,7 @@ class Pace:
     threads: int = 2
 
 
-def drawn(draw: Draw, pace: Pace) -> Iterator[Batch]:
+def drawn(draw: Draw[Any], pace: Pace) -> Iterator[Batch]:
     """``pace.steps`` batches; picture by picture from its number alone, whichever thread makes it."""
 
     def batch(step: int) -> Batch:
@@ -64,7 +68,7 @@ def drawn(draw: Draw, pace: Pace) -> Iterator[Batch]:
             draw(np.random.default_rng((pace.seed, number)))
             for number in range(step * pace.batch, (step + 1) * pace.batch)
         ]
-        return np.stack([picture for picture, _ in made]), np.array([label for _, label in made], np.int64)
+        return np.stack([picture for picture, _ in made]), np.array([label for _, label in made])
 
     with ThreadPoolExecutor(pace.threads, "draw") as workers:
         waiting: deque[Future[Batch]] = deque()

@@ -1,4 +1,4 @@
-"""Writes a trained classifier as a model folder: weights, card and licence, whole or not at all."""
+"""Writes a small trained network as a model folder: weights, card and licence, whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedder.cards import ClassifierCard
+from embedder.cards import ClassifierCard, LandmarkCard
 from embedder.training.lessons import CENTRE, INPUT, OUTPUT, SPREAD
 from ingest.errors import UsageError
 
@@ -47,12 +47,18 @@ class ModelFolder:
         """Where the weights go."""
         return self.path / f"{name}.onnx"
 
-    def describe(self, name: str, origin: Origin, measured: dict[str, str], about: dict[str, Any]) -> ClassifierCard:
-        """Write the card of the weights as they are now, and the licence."""
+    def describe(
+        self,
+        name: str,
+        origin: Origin,
+        measured: dict[str, str],
+        about: dict[str, Any],
+        kind: type[ClassifierCard | LandmarkCard] = ClassifierCard,
+    ) -> None:
+        """Write the card, of a ``kind``, of the weights as they are now, and the licence."""
         weights = self.weights(name)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        card = ClassifierCard(
-            kind="classifier",
+        card = kind(
             name=name,
             model_id=f"{name}-{digest[:12]}",
             file=weights.name,
@@ -73,7 +79,6 @@ class ModelFolder:
         (self.path / "card.json").write_text(text + "\n", "utf-8")
         notice = f"{card.title}\n\nTrained on: {origin.trained_on}\nLicence: {origin.licence}\n"
         (self.path / "LICENSE").write_text(notice, "utf-8")
-        return card
 
     def done(self) -> Path:
         """Put the folder in its place."""

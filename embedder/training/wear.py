@@ -92,6 +92,7 @@ def train_wear(
     lesson = Lesson(len(LABELS), SIZE, drawn(wardrobe.draw, options.pace), steps, told.step)
     learn(lesson, folder.weights(NAME))
     about = {
+        "kind": "classifier",
         "title": TITLE,
         "intended_use": "Telling who comes masked, for people who look into a case; evidence against nobody.",
         "limits": "A mask wins over sunglasses, a cap or a hand.  What else covers a face was only ever drawn.",

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedder.training.lessons import CENTRE, INPUT, OUTPUT, SPREAD, Lesson
+from embedder.training.lessons import CENTRE, OUTPUT, SPREAD, Lesson
+from embedder.training.nets.graph import SmallGraph, convolution
 
 WIDTHS = (16, 32, 64, 96)
-OPSET, IR_VERSION = 17, 10
 
 
 class SmallNet(nn.Module):
@@ -27,7 +25,7 @@ class SmallNet(nn.Module):
         into = 3
         for out in WIDTHS:
             for stride in (2, 1):
-                layers += [nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+                layers += convolution(into, out, stride)
                 into = out
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(WIDTHS[-1], classes)
@@ -49,7 +47,7 @@ class TorchLearner:
     def __call__(self, lesson: Lesson, path: Path) -> None:
         torch.manual_seed(self._seed)
         torch.set_num_threads(self._threads)
-        network = SmallNet(lesson.classes).to(memory_format=torch.channels_last)
+        network = SmallNet(lesson.outputs).to(memory_format=torch.channels_last)
         fit(network, lesson, self._rate)
         export(network, lesson.size, path)
 
@@ -78,32 +76,9 @@ def as_input(pictures: NDArray[np.uint8]) -> Tensor:
 def export(network: SmallNet, size: tuple[int, int], path: Path) -> None:
     """Write the network as ONNX: normalised (batch, 3, *``size``) float32 pictures to (batch, classes) logits."""
     network.eval()
-    nodes, weights, flow = [], [], INPUT
-    for number, (conv, norm) in enumerate(zip(network.trunk[::3], network.trunk[1::3], strict=True)):
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        tensors = {f"w{number}": conv.weight * scale[:, None, None, None]}
-        tensors[f"b{number}"] = norm.bias - norm.running_mean * scale
-        weights += [numpy_helper.from_array(value.detach().numpy(), name) for name, value in tensors.items()]
-        nodes += [
-            helper.make_node("Conv", [flow, *tensors], [f"conv{number}"], strides=[*conv.stride], pads=[1] * 4),
-            helper.make_node("Relu", [f"conv{number}"], [f"relu{number}"]),
-        ]
-        flow = f"relu{number}"
-    weights += [
-        numpy_helper.from_array(network.head.weight.detach().numpy(), "head_w"),
-        numpy_helper.from_array(network.head.bias.detach().numpy(), "head_b"),
-    ]
-    nodes += [
-        helper.make_node("GlobalAveragePool", [flow], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "head_w", "head_b"], [OUTPUT], transB=1),
-    ]
-    values = [
-        helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, *size]),
-        helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", network.head.out_features]),
-    ]
-    graph = helper.make_graph(nodes, "classifier", values[:1], values[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="atmwatch")
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    graph = SmallGraph()
+    graph.convolutions(network.trunk)
+    graph.step("GlobalAveragePool", "mean")
+    graph.step("Flatten", "flat")
+    graph.linear(network.head, "head", OUTPUT)
+    graph.write(path, "classifier", size, network.head.out_features)

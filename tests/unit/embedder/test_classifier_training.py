@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,55 +11,21 @@ import numpy as np
 import pytest
 from classifiers import LinearLearner
 
-from embedder.align import similarity
 from embedder.cards import WEIGHTS, load_classifier_card, load_model_card
-from embedder.detect import Detector, Image
 from embedder.onnx_classifier import OnnxClassifier
-from embedder.quality import main_face
 from embedder.signs import SignReader
-from embedder.synthetic_masks import MaskKind, draw_mask
 from embedder.training.eyes import EyeOptions, Eyes, read_eyes, train_eyes
 from embedder.training.face_eyes import CLOSED_EYE, HIDDEN_EYE, OPEN_EYE, FaceEyes, Sure
 from embedder.training.folds import grouped, held_out
 from embedder.training.judged import judge
 from embedder.training.lessons import Pace, drawn
-from embedder.training.pool import MARGIN, Pool
+from embedder.training.pool import Pool
 from embedder.training.shipping import Origin
 from embedder.training.wear import BARE, MASKED, Told, WearFaces, WearOptions, dress, train_wear
-from embedder.warp import warp
 from ingest.errors import UsageError
 
 ORIGIN = Origin("pictures of nobody, drawn for the tests", "the tests", "22 November 2026", "none")
 CARD = load_model_card(WEIGHTS / "sface")
-SIDE = 112 + 2 * MARGIN
-
-
-@pytest.fixture(scope="module")
-def bare(portraits: Mapping[str, Image], detector: Detector) -> Pool:
-    """Twelve variations of each portrait, in other light; a person's templates are alike."""
-    canvases, points, templates = [], [], []
-    rng = np.random.default_rng(0)
-    for number, (name, image) in enumerate(portraits.items()):
-        seen = detector.detect(image)
-        face = detector.refined(image, seen[main_face(seen, image.shape)])
-        matrix = similarity(face.landmarks, np.array(CARD.template) + MARGIN, np.array(CARD.landmark_weights))
-        canvas = warp(image, matrix, (SIDE, SIDE))
-        landmarks = (face.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-        for _ in range(12):
-            canvases.append(np.clip(canvas * rng.uniform(0.7, 1.2) + rng.uniform(-15, 15), 0, 255).astype(np.uint8))
-            points.append(landmarks)
-            templates.append(np.eye(8, dtype=np.float32)[0 if "_a_" in name else number])
-    count = len(canvases)
-    return Pool(np.stack(canvases), np.stack(points), np.stack(templates), np.full(count, -1, np.int32))
-
-
-@pytest.fixture(scope="module")
-def masked(bare: Pool) -> Pool:
-    drawn_on = [
-        draw_mask(canvas, landmarks, MaskKind.BLACK, number)
-        for number, (canvas, landmarks) in enumerate(zip(bare.canvas, bare.landmarks, strict=True))
-    ]
-    return Pool(np.stack(drawn_on), bare.landmarks, bare.teacher, bare.person)
 
 
 def test_what_belongs_together_is_found_by_way_of_others() -> None:
