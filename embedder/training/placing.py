@@ -45,7 +45,8 @@ class PlacingOptions:
 
     ``shift`` in pixels of the template model's input, ``turn`` in degrees and ``zoom`` in parts are deviations; the
     share ``near`` of the faces is only off by ``nearly`` of that, as it is for the second look.  ``masked`` is the
-    share of faces that get a mask.  ``likeness`` is as ``WearOptions`` has it.
+    share of faces that get a mask, and ``worn`` is by how much of that a mask is off its own place: one drawn exactly
+    by the landmarks would tell where they are.  ``likeness`` is as ``WearOptions`` has it.
     """
 
     pace: Pace = field(default_factory=lambda: Pace(8000))
@@ -55,6 +56,7 @@ class PlacingOptions:
     near: float = 0.3
     nearly: float = 0.35
     masked: float = 0.65
+    worn: float = 0.7
     likeness: float = 0.5
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(occlusion=0.1, far=0.2, noise=0.15))
 
@@ -139,23 +141,37 @@ class _Lesson:
     def dressed(self, row: int, masked: bool, rng: Generator) -> Image:
         """The row's canvas, with a mask or without."""
         canvas = np.asarray(self._faces.canvas[row])
-        return covered(canvas, self._faces.landmarks[row], masked, self._options.augmentation, rng)
+        worn = self._astray(np.asarray(self._faces.landmarks[row], np.float64), self._options.worn, rng)
+        return covered(canvas, worn, masked, self._options.augmentation, rng)
 
     def wrong(self, landmarks: NDArray[np.float64], rng: Generator) -> Matrix:
         """What aligns the face by landmarks that are off, as the first look's or as the second's."""
+        right = similarity(landmarks, self.template, self._weights)
+        move = self._move(self._share(rng), rng)
+        return np.column_stack([move[:, :2] @ right[:, :2], move[:, :2] @ right[:, 2] + move[:, 2]])
+
+    def off(self, landmarks: NDArray[np.float64], rng: Generator) -> Points:
+        """The landmarks as the first look has them, or the second."""
+        return self._astray(landmarks, self._share(rng), rng)
+
+    def _share(self, rng: Generator) -> float:
+        return self._options.nearly if rng.random() < self._options.near else 1.0
+
+    def _move(self, share: float, rng: Generator) -> Matrix:
+        """Turned, zoomed and shifted in the aligned view, about the middle of the eyes."""
         options = self._options
-        share = options.nearly if rng.random() < options.near else 1.0
         turn, zoom = np.deg2rad(rng.normal(0, share * options.turn)), np.exp(rng.normal(0, share * options.zoom))
         shift = np.clip(rng.normal(0, share * options.shift, 2), -MARGIN / 2, MARGIN / 2) * self._scale
         about = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         middle = self.template[EYES].mean(axis=0)
-        right = similarity(landmarks, self.template, self._weights)
-        return np.column_stack([about @ right[:, :2], about @ (right[:, 2] - middle) + middle + shift])
+        return np.column_stack([about, middle - about @ middle + shift])
 
-    def off(self, landmarks: NDArray[np.float64], rng: Generator) -> Points:
-        """Landmarks that would align the face so."""
-        inverse = cv2.invertAffineTransform(self.wrong(landmarks, rng))
-        return np.asarray(self.template @ inverse[:, :2].T + inverse[:, 2], np.float32)
+    def _astray(self, landmarks: NDArray[np.float64], share: float, rng: Generator) -> Points:
+        right = similarity(landmarks, self.template, self._weights)
+        move = self._move(share, rng)
+        moved = (landmarks @ right[:, :2].T + right[:, 2]) @ move[:, :2].T + move[:, 2]
+        back = cv2.invertAffineTransform(right)
+        return np.asarray(moved @ back[:, :2].T + back[:, 2], np.float32)
 
     def face(self, number: int) -> tuple[int, NDArray[np.float64]]:
         """The row of its face ``number``, and where the landmarks are."""
