@@ -11,16 +11,17 @@ normalization in multilingual speaker recognition", Interspeech 2017), with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
-from typing import Annotated, NamedTuple
+from itertools import chain, islice
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from clustering.neighbours import DECIMALS
+from clustering.compare import DECIMALS, Resemblance, Seen, compare
+from clustering.gallery import Gallery
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
 from clustering.visits import VISIT_GAP
@@ -72,28 +73,34 @@ class Choice:
     slot: int | None
 
 
-def decide(face: FaceEmbedding, best: Iterable[int], roster: Roster, criteria: Criteria) -> Choice:
+def decide(
+    face: FaceEmbedding, best: Sequence[int], known: Mapping[int, Resemblance], roster: Roster, criteria: Criteria
+) -> Choice:
     """Choose the identity of ``face`` among those that it resembles.
 
     ``best`` are the numbers of the identities with the nearest templates: best first, of equals the first founded
-    (see ``Neighbours``).
+    (see ``Neighbours``).  ``known`` is how much it resembles some of them, as templates are now.
     """
     linking, policy = criteria.linking, criteria.policy
+    people = roster.identities
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
-    known = roster.identities
-    nearest = list(best)
-    possible = list(islice((n for n in nearest if could_be_here(known[n], here, policy)), linking.cohort))
-    others = nearest[: linking.cohort + 1]
-    compared = compare(face, [known[n] for n in dict.fromkeys(others + possible)], roster, criteria.scale)
-    scores = {number: score_of(compared[number].even, linking) for number in possible}
-    order = sorted(scores, key=lambda number: (-scores[number], number))
+    possible = list(islice((n for n in best if could_be_here(people[n], here, policy)), linking.cohort))
+    others = best[: linking.cohort + 1]
+    missing = [number for number in dict.fromkeys(chain(others, possible)) if number not in known]
+    if missing:
+        seen = Seen.of([face], roster.gallery.index.dim, criteria.scale)
+        lines = compare(seen, np.array([missing]), roster.gallery, criteria.scale, linking)[0].tolist()
+        known = {**known, **{number: Resemblance(*line) for number, line in zip(missing, lines, strict=True)}}
+    order = sorted(possible, key=lambda number: (-known[number].score, number))
     chosen = order[0] if order else None
-    background = background_of([max(compared[n].even) for n in others if n != chosen], linking)
-    if chosen is not None and scores[chosen] - linking.background * background >= linking.threshold:
-        slot = choose_slot(known[chosen], compared[chosen].cosines, face, roster, policy)
-        rival = scores[order[1]] if len(order) > 1 else None
-        return Choice(chosen, scores[chosen], rival, slot)
-    return Choice(None, None, None if chosen is None else scores[chosen], 0)
+    background = background_of([known[n].nearest for n in others if n != chosen], linking)
+    if chosen is None:
+        return Choice(None, None, None, 0)
+    score = known[chosen].score
+    if score - linking.background * background < linking.threshold:
+        return Choice(None, None, score, 0)
+    rival = known[order[1]].score if len(order) > 1 else None
+    return Choice(chosen, score, rival, choose_slot(chosen, face, roster.gallery, policy))
 
 
 def background_of(scores: list[float], linking: Linking) -> float:
@@ -106,39 +113,6 @@ def background_of(scores: list[float], linking: Linking) -> float:
     return round(sum(max(0.0, score) for score in top) / linking.cohort, DECIMALS)
 
 
-class Compared(NamedTuple):
-    """The cosines of a face to the templates of an identity, in the order of their slots, and the even scores."""
-
-    cosines: list[float]
-    even: list[float]
-
-
-def compare(face: FaceEmbedding, identities: list[Identity], roster: Roster, scale: Scale) -> dict[int, Compared]:
-    """``face`` beside the templates of each identity, by its number."""
-    rows = np.array([row for identity in identities for row in identity.rows], np.int64)
-    cosines = roster.index.get(rows).astype(np.float64) @ face.template.astype(np.float64)
-    looks = scale.looks(roster.covered(rows), roster.qualities(rows))
-    even = scale.even(scale.look(face.signs, face.quality.score), looks, cosines).tolist()
-    plain = cosines.tolist()
-    found: dict[int, Compared] = {}
-    start = 0
-    for identity in identities:
-        end = start + len(identity.rows)
-        found[identity.number] = Compared(plain[start:end], even[start:end])
-        start = end
-    return found
-
-
-def score_of(scores: list[float], linking: Linking) -> float:
-    """How much a face resembles an identity: the mean of its best scores, corrected for their number.
-
-    A mean of several is steadier than one; that it also comes out lower for a person of several looks than for
-    one of a single picture is what ``growth`` makes up for.
-    """
-    top = sorted(scores)[-linking.best_of :]
-    return round(sum(top) / len(top) + linking.growth * (1 - 1 / len(top)), DECIMALS)
-
-
 def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool:
     """Whether the person, last seen where they were, can be at this machine now."""
     if policy.horizon is not None and here.at - identity.last.at > policy.horizon:
@@ -146,23 +120,22 @@ def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool
     return reachable(identity.last, here, policy.max_speed_kmh, policy.clock_slack)
 
 
-def choose_slot(
-    identity: Identity, cosines: list[float], face: FaceEmbedding, roster: Roster, policy: Policy
-) -> int | None:
-    """Where to keep the face's vector among its identity's templates, to which it has ``cosines``; None for nowhere.
+def choose_slot(number: int, face: FaceEmbedding, gallery: Gallery, policy: Policy) -> int | None:
+    """Where to keep the face's vector among the templates of its identity; None for nowhere.
 
     Kept templates should show the person's different looks: a vector that repeats one only replaces it when it is
     of better quality, and when all slots are taken the worse of the two most alike gives way.
     """
-    rows = np.array(identity.rows, np.int64)
-    quality, qualities = face.quality.score, roster.qualities(rows)
-    rounded = [round(cosine, DECIMALS) for cosine in cosines]
+    rows = gallery.rows(number)
+    quality, qualities = face.quality.score, gallery.qualities(rows)
+    templates, vector = gallery.index.get(rows).astype(np.float64), face.template.astype(np.float64)
+    rounded = np.round(templates @ vector, DECIMALS).tolist()
     nearest = rounded.index(max(rounded))
     if rounded[nearest] >= policy.redundant:
         return nearest if quality > qualities[nearest] else None
     if len(rounded) < policy.templates:
         return len(rounded)
-    everything = np.vstack([roster.index.get(rows), face.template]).astype(np.float64)
+    everything = np.vstack([templates, vector])
     alike = np.round(everything @ everything.T, DECIMALS)
     np.fill_diagonal(alike, -2)
     first, second = sorted(divmod(int(alike.argmax()), len(alike)))

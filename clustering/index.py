@@ -14,10 +14,12 @@ GROWTH = 4096
 """Rows are made room for so many at a time, at least."""
 GROUP = 16
 """Rows of whose scores only the best is looked at when a first bound is sought."""
-SAMPLE = 8
+SAMPLE = 3
 """Groups of rows, for each row wanted, that the first bound is taken from."""
-PRODUCTS = 1 << 24
-"""Scores held at a time (64 MB)."""
+PRODUCTS = 1 << 20
+"""Scores held at a time: 4 MB, which stay in the processor's cache."""
+MERGE = 2
+"""As soon as so many times the rows wanted have come up, the bound is drawn tighter."""
 TIES = 32
 """More candidates than so many times the rows wanted are no accident: many rows are alike, or clear."""
 
@@ -117,21 +119,29 @@ class FaissIndex:
         To sort all scores would take longer than to compute them.  The ``k``-th best so far is a bound below which
         nothing more is of use, and next to all scores are; the first bound is that of a sample of the rows.
         """
+        count = len(queries)
         space = self._spare.pop() if self._spare else np.empty(PRODUCTS, np.float32)
-        best = _nothing(len(queries), k)
+        best, bounds = _nothing(count, k), np.zeros(0, np.float32)
         clear = np.flatnonzero(~filled)
-        stripe = PRODUCTS // len(queries)
+        stripe = PRODUCTS // count
+        waiting: list[tuple[Vectors, Rows]] = []
+        hit = waits = 0
         for start in range(0, len(memory), stripe):
             part = memory[start : start + stripe]
-            products = space[: len(part) * len(queries)].reshape(len(part), len(queries))
+            products = space[: len(part) * count].reshape(len(part), count)
             np.matmul(part, queries.T, out=products)  # this way round is a quarter quicker than the other
             products[clear[(clear >= start) & (clear < start + stripe)] - start] = -np.inf
-            bounds = best[0].min(axis=1) if start else _sampled_bounds(products, k)
+            bounds = bounds if start else _sampled_bounds(products, k)
             hits = np.flatnonzero(products >= bounds)
-            if len(hits) > TIES * k * len(queries):
+            waiting.append((products.ravel()[hits], hits + start * count))
+            hit, waits = hit + len(hits), waits + len(hits)
+            if hit > TIES * k * count:
                 return None
-            rows, places = np.divmod(hits, len(queries))
-            best = _merged(best, products.ravel()[hits], rows + start, places)
+            if waits >= MERGE * k * count or start + stripe >= len(memory):
+                values, places = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
+                best = _merged(best, values, *np.divmod(places, count))
+                bounds = best[0].min(axis=1)
+                waiting, waits = [], 0
         self._spare[:] = [space]  # kept, because new memory costs as much as half of the product
         order = np.argsort(-best[0], axis=1, kind="stable")
         return np.take_along_axis(best[0], order, axis=1), np.take_along_axis(best[1], order, axis=1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.gallery import Gallery, Templates
 from clustering.index import FaissIndex, VectorIndex
 from clustering.places import Whereabouts
 from clustering.records import Sighting, Usage
@@ -19,8 +20,6 @@ from embedder.records import FaceEmbedding
 from embedder.scale import is_covered
 from ingest.errors import Corrupt
 from ingest.records import AtmEvent
-
-NOBODY = -1
 
 
 def identity_id_of(face_id: str) -> str:
@@ -34,17 +33,13 @@ def identity_id_of(face_id: str) -> str:
 
 @dataclass(slots=True)
 class Identity:
-    """One unknown person.
-
-    Template ``slot`` i lies in the index's row ``rows[i]``.
-    """
+    """One unknown person; the templates are in the gallery."""
 
     identity_id: str
     number: int
     visits: VisitBook
     first_seen: datetime
     last: Whereabouts
-    rows: list[int] = field(default_factory=list)
 
     @property
     def usage(self) -> Usage:
@@ -61,15 +56,6 @@ class Identity:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Templates:
-    """``vectors`` (n, dim) float32, their quality scores (n,), and whether something covered the faces (n,)."""
-
-    vectors: NDArray[np.float32]
-    qualities: NDArray[np.float64]
-    covered: NDArray[np.bool_]
-
-
 class Roster:
     """The identities of one scope and their templates.  Owned by one thread.
 
@@ -80,41 +66,18 @@ class Roster:
     def __init__(self, model_id: str, dim: int, gap: timedelta = VISIT_GAP, index: VectorIndex | None = None) -> None:
         self.model_id = model_id
         self.gap = gap
-        self.index: VectorIndex = FaissIndex(dim) if index is None else index  # a blank one is falsy
+        self.gallery = Gallery(FaissIndex(dim) if index is None else index)  # a blank one is falsy
         self.identities: dict[int, Identity] = {}
         self.seen: dict[str, int] = {}
         """Every face counted so far, with its identity's number."""
-        self.writes = 0
-        """How often a vector was written."""
-        self._owners = np.zeros(0, np.int64)
-        self._qualities = np.zeros(0)
-        self._covered = np.zeros(0, np.bool_)
-        self._rows = 0
 
     def __len__(self) -> int:
         return len(self.identities)
-
-    def owners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The identity numbers (n,) of index ``rows`` (n,)."""
-        return self._owners[rows]
-
-    def qualities(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The quality scores (n,) of the templates in ``rows`` (n,)."""
-        return self._qualities[rows]
-
-    def covered(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether something covered the faces (n,) whose templates are in ``rows`` (n,)."""
-        return self._covered[rows]
 
     @property
     def next_number(self) -> int:
         """The number that the next founder gets."""
         return len(self.identities) + 1
-
-    @property
-    def templates(self) -> int:
-        """How many templates are kept."""
-        return self._rows
 
     def usages(self) -> Iterable[Usage]:
         """How often each identity came, in the order of founding."""
@@ -143,7 +106,10 @@ class Roster:
             self.identities[sighting.number] = identity
         self.seen[sighting.face_id] = sighting.number
         if sighting.slot is not None:
-            self._keep(identity, sighting, sighting.slot)
+            covered = is_covered(sighting.signs)
+            self.gallery.write(
+                identity.number, sighting.slot, sighting.template, sighting.quality.score, covered=covered
+            )
         identity.first_seen = min(identity.first_seen, event.captured_at)
         if event.captured_at >= identity.last.at:
             identity.last = whereabouts(event)
@@ -151,46 +117,26 @@ class Roster:
         return identity.visits.count
 
     def place(self, people: Sequence[Identity], owners: NDArray[np.int64], templates: Templates) -> None:
-        """Put restored ``people``, with no rows yet, into a blank roster; for snapshots.
+        """Put restored ``people`` into a blank roster; for snapshots.
 
         ``templates`` (n of them) are theirs, ``owners`` (n,) whose each is, in the order of founding and slots.
         """
-        rows = np.arange(len(owners))
-        self.index.put(rows, templates.vectors)
-        self._own(rows, owners)
-        self._qualities[rows], self._covered[rows] = templates.qualities, templates.covered
-        starts = np.searchsorted(owners, [[person.number, person.number + 1] for person in people]).reshape(-1, 2)
-        for person, (start, end) in zip(people, starts.tolist(), strict=True):
-            person.rows = list(range(start, end))
-            self.identities[person.number] = person
-
-    def _keep(self, identity: Identity, sighting: Sighting, slot: int) -> None:
-        if slot == len(identity.rows):
-            identity.rows.append(self._rows)
-            self._own(np.array([self._rows]), identity.number)
-        row = identity.rows[slot]
-        self._qualities[row], self._covered[row] = sighting.quality.score, is_covered(sighting.signs)
-        self.index.put(np.array([row]), sighting.template[None])
-        self.writes += 1
-
-    def _own(self, rows: NDArray[np.int64], owners: NDArray[np.int64] | int) -> None:
-        self._rows += len(rows)
-        if self._rows > len(self._owners):
-            more = max(self._rows - len(self._owners), len(self._owners) // 2, 1024)
-            self._owners = np.concatenate([self._owners, np.full(more, NOBODY, np.int64)])
-            self._qualities = np.concatenate([self._qualities, np.zeros(more)])
-            self._covered = np.concatenate([self._covered, np.zeros(more, np.bool_)])
-        self._owners[rows] = owners
+        self.gallery.fill(owners, templates)
+        self.identities.update({person.number: person for person in people})
 
     def _check(self, sighting: Sighting) -> None:
         identity = self.identities.get(sighting.number)
         size = len(sighting.vector)
         wrong = (
             (sighting.model_id != self.model_id and f"a template of model {sighting.model_id}")
-            or (size != 4 * self.index.dim and f"a template of {size} bytes")
+            or (size != 4 * self.gallery.index.dim and f"a template of {size} bytes")
             or (identity is None and sighting.number != self.next_number and f"identity number {sighting.number}")
             or (identity is not None and identity.identity_id != sighting.identity_id and "another identity's id")
-            or ((sighting.slot or 0) > (len(identity.rows) if identity else 0) and f"template slot {sighting.slot}")
+            or (
+                sighting.slot
+                and sighting.slot > len(self.gallery.rows(sighting.number))
+                and f"template slot {sighting.slot}"
+            )
         )
         if wrong:
             message = f"sighting {sighting.face_id} can't follow on the journal so far: it brings {wrong}"

@@ -15,8 +15,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering.gallery import Templates
 from clustering.places import Whereabouts
-from clustering.roster import Identity, Roster, Templates
+from clustering.roster import Identity, Roster
 from clustering.visits import Frame, VisitBook
 from ingest.errors import Corrupt
 from ingest.records import GeoPoint
@@ -88,11 +89,13 @@ def dump(roster: Roster) -> bytes:
     frames = [person.visits.frames for person in people]
     faces = {face_id: place for place, face_id in enumerate(roster.seen)}
     every = list(chain.from_iterable(frames))
-    rows = np.array([row for person in people for row in person.rows], np.int64)
+    gallery = roster.gallery
+    templates = [gallery.rows(person.number) for person in people]
+    rows = np.concatenate([np.zeros(0, np.int64), *templates])
     described = _Described.model_construct(
         version=VERSION,
         model_id=roster.model_id,
-        dim=roster.index.dim,
+        dim=roster.gallery.index.dim,
         gap_s=roster.gap.total_seconds(),
         identities=_Identities.model_construct(
             id=[person.identity_id for person in people],
@@ -101,11 +104,11 @@ def dump(roster: Roster) -> bytes:
             atm=[person.last.atm_id for person in people],
             place=[None if place is None else (place.lat, place.lon) for place in places],
             floor=[None if floor is None else _number(floor) for floor in floors],
-            templates=[len(person.rows) for person in people],
+            templates=[len(one) for one in templates],
             pictures=[len(one) for one in frames],
         ),
-        qualities=roster.qualities(rows).tolist(),
-        covered=roster.covered(rows).tolist(),
+        qualities=gallery.qualities(rows).tolist(),
+        covered=gallery.covered(rows).tolist(),
         faces=list(roster.seen),
         numbers=list(roster.seen.values()),
         pictures=_Pictures.model_construct(
@@ -119,7 +122,7 @@ def dump(roster: Roster) -> bytes:
         ),
     )
     text = described.model_dump_json().encode()
-    vectors = roster.index.get(rows).astype("<f4", copy=False)
+    vectors = gallery.index.get(rows).astype("<f4", copy=False)
     return len(text).to_bytes(LENGTH, "little") + text + vectors.tobytes()
 
 
@@ -132,7 +135,7 @@ def load(content: bytes, blank: Roster) -> Roster:
     try:
         _same(_Kind.model_validate_json(content[LENGTH : LENGTH + size]), blank)
         described = _Described.model_validate_json(content[LENGTH : LENGTH + size])
-        vectors = np.frombuffer(content, "<f4", offset=LENGTH + size).reshape(-1, blank.index.dim)
+        vectors = np.frombuffer(content, "<f4", offset=LENGTH + size).reshape(-1, blank.gallery.index.dim)
         return _restored(described, vectors.astype(np.float32, copy=False), blank)
     except (ValueError, IndexError, OverflowError) as error:
         message = f"the roster's snapshot is damaged ({type(error).__name__})"
@@ -152,7 +155,7 @@ class _Kind(_Part):
 
 def _same(found: _Kind, blank: Roster) -> None:
     wanted = _Kind(
-        version=VERSION, model_id=blank.model_id, dim=blank.index.dim, gap_s=blank.gap / timedelta(seconds=1)
+        version=VERSION, model_id=blank.model_id, dim=blank.gallery.index.dim, gap_s=blank.gap / timedelta(seconds=1)
     )
     for name, value in wanted:
         if getattr(found, name) != value:
@@ -162,7 +165,7 @@ def _same(found: _Kind, blank: Roster) -> None:
 
 def _restored(described: _Described, vectors: np.ndarray, blank: Roster) -> Roster:
     """Raises ``ValueError`` and ``IndexError`` where the columns do not go together."""
-    roster = Roster(blank.model_id, blank.index.dim, blank.gap)
+    roster = Roster(blank.model_id, blank.gallery.index.dim, blank.gap)
     roster.seen = dict(zip(described.faces, described.numbers, strict=True))
     owners = np.repeat(np.arange(1, len(described.identities.id) + 1), described.identities.templates)
     frames = _frames(described)

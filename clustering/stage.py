@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-
 from clustering import snapshot
 from clustering.calibration import probability
+from clustering.compare import Seen
 from clustering.decide import Choice, Criteria, Policy, decide
-from clustering.neighbours import Neighbours
+from clustering.foresight import Foresight
 from clustering.records import Decision, Sighting
 from clustering.roster import Roster, flaws, identity_id_of
 from embedder.cards import ModelCard
@@ -42,21 +41,21 @@ class ClusterStage:
         self._criteria = Criteria(card.linking, Scale(card.calibration), self._policy)
         self.roster = Roster(card.model_id, card.dim, self._policy.visit_gap)
         self._searcher = ThreadPoolExecutor(1, "search")
-        self._foreseen: deque[tuple[Neighbours, Future[None]]] = deque(maxlen=AHEAD)
+        self._foreseen: deque[tuple[Foresight, Future[None]]] = deque(maxlen=AHEAD)
 
     def foresee(self, batch: Sequence[Delivery]) -> None:
         """Begin to search for the faces of ``batch``, in a thread of its own: BLAS lets others work meanwhile."""
         faces = _faces(batch)
         faults = self._faults(faces)
         before = self._foreseen[-1][0] if self._foreseen else None
-        near = self._neighbours([face for at, face in faces.items() if at not in faults], before)
-        self._foreseen.append((near, self._searcher.submit(near.look)))
+        foresight = self._foresight([face for at, face in faces.items() if at not in faults], before)
+        self._foreseen.append((foresight, self._searcher.submit(foresight.look)))
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
         faces = _faces(batch)
         faults = self._faults(faces)
         sound = [at for at in faces if at not in faults]
-        near = self._searched([faces[at] for at in sound])
+        foresight = self._foresaw([faces[at] for at in sound])
         places = {at: place for place, at in enumerate(sound)}
         outputs = []
         for at, delivery in enumerate(batch):
@@ -67,7 +66,7 @@ class ClusterStage:
                 outcome = (
                     _rejection(face, fault, delivery.position)
                     if fault
-                    else self._sighting(face, near, places[at], delivery.position)
+                    else self._sighting(face, foresight, places[at], delivery.position)
                 )
             outputs.append(Delivery(outcome, delivery.position))
         return outputs
@@ -93,27 +92,27 @@ class ClusterStage:
                 faults[at] = BadRecord(Reason.MODEL_MISMATCH, detail)
         return faults
 
-    def _neighbours(self, faces: list[FaceEmbedding], before: Neighbours | None = None) -> Neighbours:
-        vectors = np.frombuffer(b"".join(face.vector for face in faces), "<f4").reshape(-1, self._card.dim)
-        return Neighbours(vectors, self.roster, self._policy.nearest, before)
+    def _foresight(self, faces: list[FaceEmbedding], before: Foresight | None = None) -> Foresight:
+        seen = Seen.of(faces, self._card.dim, self._criteria.scale)
+        return Foresight(seen, self.roster.gallery, self._criteria, before)
 
-    def _searched(self, faces: list[FaceEmbedding]) -> Neighbours:
-        """The neighbours of ``faces``: those that were foreseen, if these faces were, else by a search of now."""
-        wanted = self._neighbours(faces)
+    def _foresaw(self, faces: list[FaceEmbedding]) -> Foresight:
+        """What is known of ``faces``: what was foreseen, if these were the faces, else what is found now."""
+        wanted = self._foresight(faces)
         while self._foreseen:
-            near, search = self._foreseen.popleft()
+            foresight, search = self._foreseen.popleft()
             search.result()
-            if np.array_equal(near.vectors, wanted.vectors) and near.settle():
-                return near
+            if foresight.faces.same(wanted.faces) and foresight.settle():
+                return foresight
         wanted.look()
         return wanted
 
-    def _sighting(self, face: FaceEmbedding, near: Neighbours, place: int, position: Position) -> Sighting:
-        choice = decide(face, near.best(place), self.roster, self._criteria)
+    def _sighting(self, face: FaceEmbedding, foresight: Foresight, place: int, position: Position) -> Sighting:
+        choice = decide(face, foresight.best(place), foresight.known(place), self.roster, self._criteria)
         draft = self._written(face, choice, position)
         visits = self.roster.apply(draft)
         if draft.slot is not None:
-            near.wrote(place, self.roster.identities[draft.number].rows[draft.slot])
+            foresight.wrote(place, draft.number, draft.slot)
         return draft.model_copy(update={"visits": visits})
 
     def _written(self, face: FaceEmbedding, choice: Choice, position: Position) -> Sighting:

@@ -77,7 +77,7 @@ class Measured:
         """Tell how large the roster is, if there is one."""
         for stage in self._chain.stages:
             if isinstance(stage, ClusterStage) and self._scope is not None:
-                self._watch.sized(self._scope, stage.roster.templates, len(stage.roster))
+                self._watch.sized(self._scope, len(stage.roster.gallery), len(stage.roster))
 
 
 def polling(watch: Watch, member: Member, topic: str) -> Callable[[], None]:

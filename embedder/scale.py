@@ -50,8 +50,8 @@ class Scale:
         """The look of one face."""
         return 2 * is_covered(signs) + (quality < self._fine_from)
 
-    def even(self, look: int, looks: Looks, cosines: Floats) -> Floats:
-        """The even scores (n,) of ``cosines`` (n,) between a face of ``look`` and others of ``looks`` (n,)."""
+    def even(self, look: Looks, looks: Looks, cosines: Floats) -> Floats:
+        """The even scores (n,) of ``cosines`` (n,) between faces of ``look`` (n,) and of ``looks`` (n,)."""
         factors: Floats = self._factors[look, looks]
         lifts: Floats = self._lifts[look, looks]
         return factors * cosines + lifts

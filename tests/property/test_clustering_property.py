@@ -191,8 +191,10 @@ def test_what_was_decided_counts_the_same_in_any_order_that_can_be(
     for number, identity in live.roster.identities.items():
         other = shuffled.roster.identities[number]
         assert other.last == identity.last
-        rows, own = np.array(other.rows), np.array(identity.rows)
-        np.testing.assert_array_equal(shuffled.roster.qualities(rows), live.roster.qualities(own))
+        theirs, own = (
+            gallery.qualities(gallery.rows(number)) for gallery in (shuffled.roster.gallery, live.roster.gallery)
+        )
+        np.testing.assert_array_equal(theirs, own)
         assert other.visits.frames == identity.visits.frames
 
 
@@ -202,7 +204,7 @@ def test_a_sighting_says_what_the_roster_holds(
     pair: tuple[ClusterStage, ClusterStage], faces: list[FaceEmbedding]
 ) -> None:
     live, _ = pair
-    policy, roster = live._policy, live.roster
+    policy, roster, gallery = live._policy, live.roster, live.roster.gallery
     founders = 0
     for delivery in sent(faces):
         (output,) = live.process([delivery])
@@ -215,9 +217,10 @@ def test_a_sighting_says_what_the_roster_holds(
         assert record.visits == identity.visits.count
         assert 0 <= record.confidence <= 1
         if record.slot is not None:
-            np.testing.assert_array_equal(roster.index.get(np.array([identity.rows[record.slot]]))[0], record.template)
-        assert 1 <= len(identity.rows) <= policy.templates
-    assert roster.templates == sum(len(identity.rows) for identity in roster.identities.values())
+            row = gallery.rows(record.number)[[record.slot]]
+            np.testing.assert_array_equal(gallery.index.get(row)[0], record.template)
+        assert 1 <= len(gallery.rows(record.number)) <= policy.templates
+    assert len(gallery) == sum(len(gallery.rows(number)) for number in roster.identities)
     assert len(roster.seen) == len(faces) == sum(len(identity.visits) for identity in roster.identities.values())
 
 
@@ -253,5 +256,5 @@ def test_twenty_pictures_of_one_person_leave_a_bounded_number_of_templates(most:
     faces = [face(i, base + noise / 4 * rng.normal(size=16), i, round(float(rng.random()), 3)) for i in range(20)]
     run(stage, sent(faces))
     assert len(stage.roster) == 1
-    assert stage.roster.templates <= most
+    assert len(stage.roster.gallery) <= most
     assert sum(len(identity.visits) for identity in stage.roster.identities.values()) == 20

@@ -175,7 +175,7 @@ def test_the_policy_bounds_templates_and_horizon() -> None:
         *(face(f"e{i}", BASE[0] + 0.15 * rng.normal(size=DIM), minutes=i, quality=0.5 + i / 50) for i in range(20)),
     )
     assert {record.number for record in outputs if isinstance(record, Sighting)} == {1}
-    assert found.roster.templates == 3
+    assert len(found.roster.gallery) == 3
     assert through(found, face("late", BASE[0], minutes=200))[0].model_dump()["number"] == 2
 
 
@@ -217,7 +217,7 @@ def test_a_large_roster_is_searched_ahead_with_the_same_outcome() -> None:
         if at + 1 < len(batches):
             ahead.foresee(batches[at + 1])
         assert ahead.process(batch) == plain.process(batch)
-    assert plain.roster.templates > SAMPLE * GROUP * (2 + SPARE)
+    assert len(plain.roster.gallery) > SAMPLE * GROUP * (2 + SPARE)
     assert ahead.snapshot() == plain.snapshot()
 
 

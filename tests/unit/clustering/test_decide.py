@@ -37,11 +37,11 @@ def roster(*looks: np.ndarray, **event: Any) -> Roster:
 
 
 def chosen(found: FaceEmbedding, known: Roster, linking: Linking = LINKING, **policy: Any) -> Choice:
-    return decide(found, resembled(found, known), known, Criteria(linking, SCALE, Policy(**policy)))
+    return decide(found, resembled(found, known), {}, known, Criteria(linking, SCALE, Policy(**policy)))
 
 
-def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> dict[int, float]:
-    near = Neighbours(found.template[None], known, nearest)
+def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> list[int]:
+    near = Neighbours(found.template[None], known.gallery, nearest)
     near.look()
     return near.best(0)
 
@@ -168,9 +168,7 @@ def slot_among(kept: Any, qualities: list[float], found: FaceEmbedding, policy: 
     known = Roster("m.1", DIM)
     for number, (vector, quality) in enumerate(zip(kept, qualities, strict=True)):
         known.apply(sighting(face(f"known-{number}", vector, quality=quality), 1, number))
-    identity = known.identities[1]
-    cosines = known.index.get(np.array(identity.rows)) @ found.template.astype(np.float64)
-    return choose_slot(identity, cosines.tolist(), found, known, policy)
+    return choose_slot(1, found, known.gallery, policy)
 
 
 def test_a_new_look_takes_a_new_slot() -> None:
@@ -256,6 +254,6 @@ def test_covered_faces_are_held_to_what_their_scores_mean() -> None:
     known = roster(BASE[0])
     for signs, number in ((None, None), (masked, 1)):
         found = face("e", like(0.45)).model_copy(update={"signs": signs})
-        choice = decide(found, resembled(found, known), known, Criteria(LINKING, scale, Policy()))
+        choice = decide(found, resembled(found, known), {}, known, Criteria(LINKING, scale, Policy()))
         assert choice.number == number
     assert choice.similarity == pytest.approx(0.55)

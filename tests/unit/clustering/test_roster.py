@@ -14,7 +14,7 @@ from templates import NOON, face, people, sighting, unit
 from clustering.index import NumpyIndex
 from clustering.places import Whereabouts
 from clustering.records import Sighting
-from clustering.roster import Identity, Roster, flaws, identity_id_of
+from clustering.roster import Roster, flaws, identity_id_of
 from clustering.snapshot import dump
 from embedder.records import FaceEmbedding, Signs, Wear, pack
 from ingest.errors import Corrupt
@@ -31,13 +31,13 @@ def roster(*sightings: Sighting) -> Roster:
     return found
 
 
-def qualities(known: Roster, identity: Identity) -> list[float]:
-    return known.qualities(np.array(identity.rows)).tolist()
+def qualities(known: Roster, number: int) -> list[float]:
+    return known.gallery.qualities(known.gallery.rows(number)).tolist()
 
 
 def test_a_blank_roster_knows_nobody() -> None:
     blank = roster()
-    assert (len(blank), blank.templates, blank.next_number, list(blank.usages()), blank.seen) == (0, 0, 1, [], {})
+    assert (len(blank), len(blank.gallery), blank.next_number, list(blank.usages()), blank.seen) == (0, 0, 1, [], {})
 
 
 def test_a_sighting_counts_and_its_vector_is_kept() -> None:
@@ -46,12 +46,12 @@ def test_a_sighting_counts_and_its_vector_is_kept() -> None:
     assert found.apply(sighting(face("e2", BASE[1], minutes=1, quality=0.5), slot=1)) == 1
     assert found.apply(sighting(face("e3", BASE[2], minutes=60), slot=None)) == 2
     assert found.apply(sighting(face("e4", BASE[3], minutes=61), 2)) == 1
-    assert (len(found), found.templates, found.next_number) == (2, 3, 3)
+    assert (len(found), len(found.gallery), found.next_number) == (2, 3, 3)
     assert found.seen == {"e1#0": 1, "e2#0": 1, "e3#0": 1, "e4#0": 2}
-    first, second = found.identities.values()
-    assert (qualities(found, first), qualities(found, second)) == ([0.9, 0.5], [0.9])
-    np.testing.assert_array_equal(found.owners(np.array(first.rows + second.rows)), [1, 1, 2])
-    np.testing.assert_allclose(found.index.get(np.array(first.rows)), BASE[:2])
+    gallery = found.gallery
+    assert (qualities(found, 1), qualities(found, 2)) == ([0.9, 0.5], [0.9])
+    np.testing.assert_array_equal(gallery.owners(np.concatenate([gallery.rows(1), gallery.rows(2)])), [1, 1, 2])
+    np.testing.assert_allclose(gallery.index.get(gallery.rows(1)), BASE[:2])
 
 
 def test_a_template_remembers_whether_something_covered_the_face() -> None:
@@ -63,15 +63,14 @@ def test_a_template_remembers_whether_something_covered_the_face() -> None:
         sighting(face("e4", BASE[3]), slot=0, signs=bare),
         sighting(face("e5", BASE[4]), slot=1, signs=masked),
     )
-    assert found.covered(np.array(found.identities[1].rows)).tolist() == [False, True, False]
+    assert found.gallery.covered(found.gallery.rows(1)).tolist() == [False, True, False]
 
 
 def test_a_slot_that_is_taken_is_written_again() -> None:
     found = roster(sighting(face("e1", BASE[0])), sighting(face("e2", BASE[1]), slot=1))
     found.apply(sighting(face("e3", BASE[2], quality=0.7), slot=0))
-    identity = found.identities[1]
-    assert (found.templates, qualities(found, identity)) == (2, [0.7, 0.9])
-    np.testing.assert_allclose(found.index.get(np.array(identity.rows)), BASE[[2, 1]])
+    assert (len(found.gallery), qualities(found, 1)) == (2, [0.7, 0.9])
+    np.testing.assert_allclose(found.gallery.index.get(found.gallery.rows(1)), BASE[[2, 1]])
 
 
 def test_usage_sums_up_in_the_order_of_founding() -> None:
@@ -150,17 +149,17 @@ def test_what_can_not_follow_is_refused_and_changes_nothing(wrong: dict[str, Any
 def test_many_people_fit() -> None:
     vectors = people(3000, DIM)
     found = roster(*(sighting(face(i, vector, minutes=i), i + 1) for i, vector in enumerate(vectors)))
-    assert (len(found), found.templates) == (3000, 3000)
-    rows = np.array([found.identities[n].rows[0] for n in (1, 1024, 1025, 3000)])
-    np.testing.assert_array_equal(found.owners(rows), [1, 1024, 1025, 3000])
-    np.testing.assert_allclose(found.index.get(rows), vectors[[0, 1023, 1024, 2999]], atol=1e-6)
+    assert (len(found), len(found.gallery)) == (3000, 3000)
+    rows = np.array([found.gallery.rows(n)[0] for n in (1, 1024, 1025, 3000)])
+    np.testing.assert_array_equal(found.gallery.owners(rows), [1, 1024, 1025, 3000])
+    np.testing.assert_allclose(found.gallery.index.get(rows), vectors[[0, 1023, 1024, 2999]], atol=1e-6)
 
 
 def test_any_index_will_do() -> None:
     index = NumpyIndex(DIM)
     found = Roster("m.1", DIM, index=index)
     found.apply(sighting(face("e1", BASE[0])))
-    assert found.index is index
+    assert found.gallery.index is index
     assert len(index) == 1
     assert dump(found) == dump(roster(sighting(face("e1", BASE[0]))))
 

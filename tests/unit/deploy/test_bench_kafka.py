@@ -42,8 +42,8 @@ def test_the_journal_makes_a_roster_of_the_size_asked_for() -> None:
     crowd = Crowd(CARD, 500, seed=3)
     known = Roster(CARD.model_id, CARD.dim)
     visits = [(known.apply(sighting), sighting.visits) for sighting in crowd.journal()]
-    assert (known.templates, len(known.seen)) == (500, 500)
-    assert [len(one.rows) for one in known.identities.values()] == crowd.looks
+    assert (len(known.gallery), len(known.seen)) == (500, 500)
+    assert [len(known.gallery.rows(number)) for number in known.identities] == crowd.looks
     assert set(crowd.looks) <= set(range(1, 9))
     assert all(after == said for after, said in visits)
     assert Crowd(CARD, 1).looks == [1]

@@ -36,7 +36,7 @@ def test_a_pair_is_of_one_kind_whichever_comes_first(one: int, other: int, kind:
 @given(st.integers(0, LOOKS - 1), st.integers(0, LOOKS - 1), st.floats(-1, 1))
 def test_an_even_score_says_of_any_two_faces_what_the_cosine_says_of_these(one: int, other: int, cosine: float) -> None:
     line = LINES[PAIR_KINDS[KIND_OF[one, other]]]
-    (even,) = SCALE.even(one, np.array([other], np.uint8), np.array([cosine]))
+    (even,) = SCALE.even(np.array([one], np.uint8), np.array([other], np.uint8), np.array([cosine]))
     said = CALIBRATION.slope * even + CALIBRATION.intercept
     assert said == pytest.approx(line.slope * cosine + line.intercept, abs=1e-9)
 
@@ -45,7 +45,8 @@ def test_without_groups_a_score_stays_as_it_is() -> None:
     plain = Scale(Calibration(slope=20, intercept=-8, fitted_on="nothing"))
     cosines = np.linspace(-1, 1, LOOKS)
     for look in range(LOOKS):
-        np.testing.assert_allclose(plain.even(look, np.arange(LOOKS, dtype=np.uint8), cosines), cosines)
+        even = plain.even(np.full(LOOKS, look, np.uint8), np.arange(LOOKS, dtype=np.uint8), cosines)
+        np.testing.assert_allclose(even, cosines)
 
 
 def test_looks_tell_covered_and_poor_faces() -> None:

@@ -1,0 +1,89 @@
+"""How much faces resemble identities: many faces and many identities at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clustering.gallery import NOBODY, Gallery
+from clustering.index import Vectors
+from embedder.cards import Linking
+from embedder.records import FaceEmbedding
+from embedder.scale import Looks, Scale
+
+DECIMALS = 6
+"""Scores are rounded to so many: beyond them, results depend on how the processor adds up."""
+AT_A_TIME = 32
+"""Faces whose templates are taken out at a time: what is worked on stays in the processor's cache."""
+
+
+class Resemblance(NamedTuple):
+    """Of a face and an identity: its ``score``, and the even score of the ``nearest`` template."""
+
+    score: float
+    nearest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is compared of faces: their ``vectors`` (n, dim) and ``looks`` (n,)."""
+
+    vectors: Vectors
+    looks: Looks
+
+    @classmethod
+    def of(cls, faces: Sequence[FaceEmbedding], dim: int, scale: Scale) -> Seen:
+        """That of ``faces``, whose vectors have ``dim`` numbers."""
+        vectors = np.frombuffer(b"".join(face.vector for face in faces), "<f4").reshape(-1, dim)
+        looks = np.array([scale.look(face.signs, face.quality.score) for face in faces], np.uint8)
+        return cls(vectors, looks)
+
+    def same(self, other: Seen) -> bool:
+        """Whether nothing that matters differs."""
+        return np.array_equal(self.vectors, other.vectors) and np.array_equal(self.looks, other.looks)
+
+
+def compare(
+    faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale, linking: Linking
+) -> NDArray[np.float64]:
+    """The ``Resemblance`` (n, m, 2) of each of n faces and the m identities whose ``numbers`` (n, m) stand in its line.
+
+    A score is the mean of the ``best_of`` best even scores, corrected for their number: a mean of several is steadier
+    than one; that it also comes out lower for a person of several looks than for one of a single picture is what
+    ``growth`` makes up for.  It is -inf where there is nobody or no template.
+    """
+    found = np.full((*numbers.shape, 2), -np.inf)
+    for start in range(0, len(numbers), AT_A_TIME):
+        part = slice(start, start + AT_A_TIME)
+        even = _even(Seen(faces.vectors[part], faces.looks[part]), numbers[part], gallery, scale)
+        found[part] = _summed(np.sort(even, axis=-1), linking)
+    return found
+
+
+def _even(faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale) -> NDArray[np.float64]:
+    """The even scores (n, m, slots), -inf where there is no template."""
+    slots = gallery.slots(numbers)
+    there = slots != NOBODY
+    rows = slots[there]
+    which = np.nonzero(there)[0]
+    templates = gallery.index.get(rows).astype(np.float64)
+    # Row by row, so that a result is the same to the last bit whatever else is in the batch.
+    cosines = np.einsum("td,td->t", templates, faces.vectors.astype(np.float64)[which])
+    looks = scale.looks(gallery.covered(rows), gallery.qualities(rows))
+    even = np.full(there.shape, -np.inf)
+    even[there] = scale.even(faces.looks[which], looks, cosines)
+    return even
+
+
+def _summed(even: NDArray[np.float64], linking: Linking) -> NDArray[np.float64]:
+    top = even[..., -linking.best_of :]
+    counted = np.isfinite(top)
+    count = counted.sum(axis=-1)
+    several = np.maximum(count, 1)
+    mean = np.where(counted, top, 0).sum(axis=-1) / several
+    score = np.where(count > 0, np.round(mean + linking.growth * (1 - 1 / several), DECIMALS), -np.inf)
+    return np.stack([score, even[..., -1]], axis=-1)
