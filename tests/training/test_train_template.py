@@ -18,10 +18,11 @@ from embedder.cards import load_model_card
 from embedder.detect import Detector, Image
 from embedder.embed import Embedder
 from embedder.onnx_model import OnnxModel
+from embedder.training.nets.network import WIDTHS
 from embedder.training.nets.trainer import TrainingOptions
 from ingest.errors import UsageError
 
-QUICK = TrainingOptions(steps=2, samples=2, rows=64, warm_up=1, workers=0, every=1)
+QUICK = TrainingOptions(steps=2, samples=2, rows=64, widths=WIDTHS, warm_up=1, workers=0, every=1)
 
 
 @pytest.fixture

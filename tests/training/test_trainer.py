@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from embedder.cards import WEIGHTS
+from embedder.training.nets.network import WIDTHS
 from embedder.training.nets.trainer import CHECKPOINT, Progress, Training, TrainingOptions
 from embedder.training.pool import NOBODY, Pool
 from embedder.training.samples import SampleOptions
@@ -17,7 +18,15 @@ from ingest.errors import UsageError
 
 SFACE = WEIGHTS / "sface" / "sface.onnx"
 QUICK = TrainingOptions(
-    steps=3, samples=2, rows=32, warm_up=1, early=2, workers=0, every=1, sampling=SampleOptions(masked=(0, 0))
+    steps=3,
+    samples=2,
+    rows=32,
+    widths=WIDTHS,
+    warm_up=1,
+    early=2,
+    workers=0,
+    every=1,
+    sampling=SampleOptions(masked=(0, 0)),
 )
 
 
@@ -63,6 +72,27 @@ def test_early_layers_stay_once_they_are_frozen(tmp_path: Path, pool: Pool) -> N
     start = Training(tmp_path / "other", pool, SFACE, QUICK)
     torch.testing.assert_close(training.network.trunk[0][0].weight, start.network.trunk[0][0].weight)
     assert not torch.equal(training.network.head.weight, start.network.head.weight)
+
+
+def test_the_network_is_thinned_once(tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedder.training.nets.trainer.THINNING", 2)
+    thin = replace(QUICK, steps=2, widths=(*WIDTHS[:12], 1008, 992))
+    heard: list[int] = []
+    first = Training(tmp_path, pool, SFACE, thin, heard.append)
+    assert heard == list(range(1, len(WIDTHS) + 1))
+    assert first.network.widths == first.average.widths == thin.widths
+    first.run(lambda _: None, lambda: True)
+    again = Training(tmp_path, pool, SFACE, thin, heard.append)
+    assert len(heard) == len(WIDTHS)  # what was begun is gone on with
+    assert again.step == 1
+    for name, value in first.network.state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], value, msg=name)
+
+
+@pytest.mark.parametrize("widths", [WIDTHS[:3], (*WIDTHS[:13], 1025)])
+def test_a_network_can_not_be_made_wider(widths: tuple[int, ...], tmp_path: Path, pool: Pool) -> None:
+    with pytest.raises(UsageError, match="widths are 14 numbers up to"):
+        Training(tmp_path, pool, SFACE, replace(QUICK, widths=widths))
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, pool: Pool) -> None:

@@ -20,20 +20,13 @@ from torch.nn import functional
 
 from ingest.errors import UsageError
 
-BLOCKS = (
-    (32, 64, 1),
-    (64, 128, 2),
-    (128, 128, 1),
-    (128, 256, 2),
-    (256, 256, 1),
-    (256, 512, 2),
-    *((512, 512, 1),) * 5,
-    (512, 1024, 2),
-    (1024, 1024, 1),
-)
-"""Channels in, channels out, stride of each block."""
+WIDTHS = (32, 64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024)
+"""Channels out of the first convolution and of each block, as SFace has them."""
+STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+"""Of each block."""
 WIDTH = 112
-STRIDE = 16
+STRIDE, STEP = 16, 8
+"""Pixels to a cell of what the head sees, and of how many the input's rows are a multiple."""
 DIM = 128
 CENTRE, SPREAD = 127.5, 128.0
 EARLY = 2 + 4 * 6
@@ -46,20 +39,26 @@ def _layer(into: int, out: int, kernel: int, stride: int, groups: int) -> list[n
 
 
 class PeriocularNet(nn.Module):
-    """(n, 3, rows, 112) float32 RGB, 0 to 255, to (n, 128) L2-normalised; ``rows`` is a multiple of 16 up to 112."""
+    """(n, 3, rows, 112) float32 RGB, 0 to 255, to (n, 128) L2-normalised; ``rows`` is a multiple of 8 up to 112.
 
-    def __init__(self, rows: int = WIDTH) -> None:
+    ``widths`` are its channels, as in ``WIDTHS``.  The convolution that makes those of place i is ``trunk[4 * i]``;
+    its PReLU follows, and then the depthwise convolution of the next block.
+    """
+
+    def __init__(self, rows: int = WIDTH, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
-        if rows % STRIDE or not STRIDE <= rows <= WIDTH:
-            message = f"the network takes a multiple of {STRIDE} rows up to {WIDTH}, not {rows}"
+        if rows % STEP or not STEP <= rows <= WIDTH:
+            message = f"the network takes a multiple of {STEP} rows up to {WIDTH}, not {rows}"
             raise UsageError(message)
         self.rows = rows
-        layers = _layer(3, 32, 3, 1, 1)
-        for into, out, stride in BLOCKS:
+        self.cells = -(-rows // STRIDE)
+        self.widths = widths
+        layers = _layer(3, widths[0], 3, 1, 1)
+        for into, out, stride in zip(widths[:-1], widths[1:], STRIDES, strict=True):
             layers += _layer(into, into, 3, stride, into) + _layer(into, out, 1, 1, 1)
         self.trunk = nn.Sequential(*layers)
-        self.scale = nn.BatchNorm2d(BLOCKS[-1][1], eps=2e-5)
-        self.head = nn.Linear(BLOCKS[-1][1] * (rows // STRIDE) * (WIDTH // STRIDE), DIM)
+        self.scale = nn.BatchNorm2d(widths[-1], eps=2e-5)
+        self.head = nn.Linear(widths[-1] * self.cells * (WIDTH // STRIDE), DIM)
         self.spread = nn.BatchNorm1d(DIM, eps=2e-5)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -116,7 +115,7 @@ def _fill(net: PeriocularNet, nodes: Iterable[onnx.NodeProto], value: Callable[[
                 next(slopes).weight.copy_(value(node.input[1]).ravel())
             elif node.op_type == "Gemm":
                 weight = value(node.input[1]).view(DIM, -1, WIDTH // STRIDE, WIDTH // STRIDE)
-                net.head.weight.copy_(weight[:, :, : net.rows // STRIDE].flatten(1))
+                net.head.weight.copy_(weight[:, :, : net.cells].flatten(1))
                 net.head.bias.copy_(value(node.input[2]))
 
 

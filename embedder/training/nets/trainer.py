@@ -18,13 +18,16 @@ from torch.utils.data import DataLoader, Sampler
 
 from embedder.training.nets import checkpoint
 from embedder.training.nets.checkpoint import Stand
-from embedder.training.nets.network import WIDTH, PeriocularNet, as_input, from_sface
+from embedder.training.nets.network import WIDTH, WIDTHS, PeriocularNet, as_input, from_sface
 from embedder.training.nets.objective import Objective, ObjectiveOptions
+from embedder.training.nets.thin import thinned
 from embedder.training.pool import Pool
 from embedder.training.samples import Sample, SampleOptions, Samples
 from ingest.errors import UsageError
 
 CHECKPOINT = "checkpoint.safetensors"
+THINNING = 300
+"""Samples by which a network is thinned."""
 SMALLEST = 1e-3
 """The root mean square that a parameter is taken to have at least, so that those of 0 are learnt too."""
 
@@ -36,17 +39,19 @@ class TrainingOptions:
     ``samples`` of two views each make a step.  ``rate`` is the highest learning rate, reached after ``warm_up`` steps,
     in parts of the root mean square that a layer's weights begin with: those of SFace's last layers are so small that
     what suits the first ones destroys them (as in LARS; You, Gitman & Ginsburg, 2017).
+    ``widths`` are the network's channels: SFace is thinned to them before the first step (see ``thin``).
     After ``early`` steps the high-resolution layers stay as they are.  ``average`` is the memory, in steps, of the mean
     of weights that is kept.  ``device`` is PyTorch's name.
     """
 
-    steps: int = 3500
+    steps: int = 2600
     samples: int = 32
-    rows: int = 96
+    rows: int = 104
+    widths: tuple[int, ...] = (*WIDTHS[:6], *(464,) * 6, 832, 704)
     rate: float = 1e-3
     decay: float = 0.01
     warm_up: int = 50
-    early: int = 500
+    early: int = 100
     average: int = 200
     workers: int = 1
     every: int = 50
@@ -85,9 +90,19 @@ def _collate(samples: list[Sample]) -> tuple[Tensor, Tensor]:
 
 
 class Training:
-    """One run in one folder: begun from SFace's weights, or gone on with from its checkpoint."""
+    """One run in one folder: begun from SFace's weights, or gone on with from its checkpoint.
 
-    def __init__(self, folder: Path, pool: Pool, start: Path, options: TrainingOptions) -> None:
+    ``thinning`` hears of how many layers have been thinned.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pool: Pool,
+        start: Path,
+        options: TrainingOptions,
+        thinning: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.folder = folder
         self._options = options
         self._samples = Samples(pool, (options.rows, WIDTH), options.sampling)
@@ -96,7 +111,9 @@ class Training:
         self._plan = hashlib.sha256(f"{settled}{len(pool)}".encode()).hexdigest()
         self._device = torch.device(options.device)
         # In the mode of use: batch norms keep SFace's statistics, which those of a batch of masked faces would spoil.
-        self.network = from_sface(start, options.rows).eval().to(self._device, memory_format=torch.channels_last)
+        stand = checkpoint.load(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
+        begun = self._thinned(from_sface(start, options.rows), thinning) if stand is None else self._like(stand)
+        self.network = begun.eval().to(self._device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self._objective = Objective(
             torch.from_numpy(np.array(pool.teacher)).to(self._device),
@@ -104,29 +121,41 @@ class Training:
             options.objective,
         )
         parameters = list(self.network.parameters())
-        self._sizes = [max(SMALLEST, float(p.detach().square().mean().sqrt())) for p in parameters]
+        self._sizes = torch.stack([p.detach().square().mean().sqrt().clamp(min=SMALLEST).cpu() for p in parameters])
         self._optimizer = torch.optim.AdamW(
             [{"params": p, "weight_decay": options.decay if p.ndim > 1 else 0.0} for p in parameters]
         )
         self.step = 0
         self.curves: list[dict[str, float]] = []
-        if (folder / CHECKPOINT).exists():
-            self._take_up(folder / CHECKPOINT)
-
-    def _take_up(self, path: Path) -> None:
-        stand = checkpoint.load(path)
-        try:
-            self.network.load_state_dict(stand.parts["network"])
+        if stand is not None:
             self.average.load_state_dict(stand.parts["average"])
+            self._sizes = stand.parts["start"]["sizes"]
+            self._optimizer.load_state_dict(_unfolded(stand.parts["optimizer"], self._optimizer.state_dict()))
+            self._objective.restore(stand.parts.get("objective", {}))
+            self.step, self.curves = stand.step, stand.curves
+
+    def _like(self, stand: Stand) -> PeriocularNet:
+        path = self.folder / CHECKPOINT
+        found = PeriocularNet(self._options.rows, self._options.widths)
+        try:
+            found.load_state_dict(stand.parts["network"])
         except RuntimeError as error:
             message = f"{path} is a checkpoint of another architecture: name another folder, or that one's settings"
             raise UsageError(message) from error
         if stand.plan != self._plan:
             message = f"{path} is of a run with other settings or pictures: name another folder, or the same settings"
             raise UsageError(message)
-        self._optimizer.load_state_dict(_unfolded(stand.parts["optimizer"], self._optimizer.state_dict()))
-        self._objective.restore(stand.parts.get("objective", {}))
-        self.step, self.curves = stand.step, stand.curves
+        return found
+
+    def _thinned(self, network: PeriocularNet, told: Callable[[int], None]) -> PeriocularNet:
+        widths = self._options.widths
+        if len(widths) != len(WIDTHS) or any(wanted > width for wanted, width in zip(widths, WIDTHS, strict=True)):
+            message = f"widths are {len(WIDTHS)} numbers up to {WIDTHS}, not {widths}"
+            raise UsageError(message)
+        if widths == WIDTHS:
+            return network
+        seen = np.concatenate([self._samples[number].pictures for number in range(THINNING)])
+        return thinned(network.eval().to(memory_format=torch.channels_last), as_input(seen), widths, told)
 
     def run(self, on_progress: Callable[[Progress], None], stopped: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step; a checkpoint is written with every word of progress, and when ``stopped`` says so."""
@@ -162,6 +191,7 @@ class Training:
     def save(self) -> None:
         """Write the checkpoint."""
         parts = {
+            "start": {"sizes": self._sizes},
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": _folded(self._optimizer.state_dict()),
@@ -173,7 +203,7 @@ class Training:
         options = self._options
         if self.step >= options.early:
             self.network.freeze_early()
-        for group, size in zip(self._optimizer.param_groups, self._sizes, strict=True):
+        for group, size in zip(self._optimizer.param_groups, self._sizes.tolist(), strict=True):
             group["lr"] = options.rate * size * self._share()
         batch = pictures.to(self._device, memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16):
