@@ -22,6 +22,8 @@ from embedder.training.sources import hold_out, list_sources
 from ingest.errors import UsageError
 
 TEACHER = "sface"
+LANDMARKS = "landmarks"
+"""What places the landmarks by which faces are aligned for a model that is trained here."""
 Tell = Callable[[str, int, int, str], None]
 """Hears what is being done, how far it is, of how much, and a detail."""
 
@@ -55,7 +57,8 @@ def train_template(
     preparation = Preparation(out / "pool", learnt, Detector(model_folder(settings.detector)), teacher)
     pool = preparation.run(lambda done, total: tell("Preparing", done, total, ""), settings.threads or 2)
     start = model_folder(TEACHER) / teacher.card.file
-    training = Training(out, pool, start, order.training)
+    layers = len(order.training.widths)
+    training = Training(out, pool, start, order.training, lambda done: tell("Thinning", done, layers, ""))
 
     def progressed(progress: Progress) -> None:
         draw_curves(training.curves, out / "curves.png")
@@ -99,6 +102,7 @@ def _card(folder: Path, order: TemplateOrder, teacher: ModelCard, learnt: str) -
             "trained_on": f"{learnt} of {folders}, each also with drawn masks; the start on {teacher.trained_on}",
             "limits": "Measured on few people unless its card says otherwise; a bank measures on its own pictures.",
             "model_id": f"{order.name}-{digest[:12]}",
+            "landmarks": LANDMARKS,
             "input_name": INPUT,
             "input_size": (order.training.rows, WIDTH),
             "mean": CENTRE,

@@ -17,12 +17,14 @@ from deploy.settings import load_settings, model_folder
 from embedder.cards import WEIGHTS, load_card
 from embedder.detect import Detector
 from embedder.evaluation.protocols import People
+from embedder.landmarks import Landmarker
 from embedder.onnx_classifier import OnnxClassifier
 from embedder.onnx_model import OnnxModel
 from ingest.errors import UsageError
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "detector": Detector,
+    "landmarks": Landmarker,
     "template": OnnxModel,
     "classifier": OnnxClassifier,
 }

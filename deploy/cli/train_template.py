@@ -25,8 +25,8 @@ def template_command(
     pictures: Annotated[
         Folders | None, typer.Option(metavar="DIR", help="A folder of faces of nobody in particular; several as well.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 3500,
-    rows: Annotated[int, typer.Option(help="Of the aligned face, from the top: 64 to 112; fewer are faster.")] = 96,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 2600,
+    rows: Annotated[int, typer.Option(help="Of the aligned face, from the top: 64 to 112 by 8; fewer are faster.")] = 104,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds and pictures draw equal samples.")] = 0,
     device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda, mps.")] = "cpu",
     licence: Annotated[str, typer.Option(help="The model's licence, as its card is to state it.")] = (
@@ -37,7 +37,7 @@ def template_command(
 ) -> None:
     """Train a model of the templates by which people are told apart, for masked and bare faces alike.
 
-    Starts from SFace, which also is the teacher: a masked face is taught the vector of the same face bare, and to keep
+    Starts from SFace, thinned by what is spare, which also is the teacher: a masked face is taught the vector of the same face bare, and to keep
     away from everybody else's.  Masks, other occlusions and what an ATM's camera does to a picture are drawn anew in
     every step.  Every fifth person is kept out, and the card is calibrated on them.
 
