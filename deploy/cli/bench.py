@@ -15,7 +15,7 @@ from deploy.bench_clustering import bench_clustering
 from deploy.bench_kafka import KafkaBenchOptions, bench_kafka
 from deploy.cli import benchmarks
 from deploy.cli.bench_tables import print_kafka
-from deploy.cli.console import Json, Model, Threads, err, out, print_json, progress_bar
+from deploy.cli.console import Json, Model, Threads, err, out, print_json, progress_bar, tidying
 from deploy.settings import load_settings, model_folder
 from deploy.simulator import FACES
 from deploy.wiring import linked_card
@@ -130,7 +130,8 @@ def kafka_command(
         settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": kafka})})
     card = linked_card(load_model_card(model_folder(settings.model)), settings)
     options = KafkaBenchOptions(faces, templates, recovery_templates, events, rate, images, connections, backlog)
-    report = bench_kafka(settings, card, load_events(FACES), options, err.print)
+    with tidying():
+        report = bench_kafka(settings, card, load_events(FACES), options, err.print)
     if as_json:
         print_json(report.model_dump_json(indent=2))
     else:

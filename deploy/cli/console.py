@@ -68,3 +68,13 @@ def stopping() -> Iterator[Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def tidying() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does: what was started is stopped, and what was made is taken away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

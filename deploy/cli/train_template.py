@@ -26,7 +26,9 @@ def template_command(
         Folders | None, typer.Option(metavar="DIR", help="A folder of faces of nobody in particular; several as well.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 2600,
-    rows: Annotated[int, typer.Option(help="Of the aligned face, from the top: 64 to 112 by 8; fewer are faster.")] = 104,
+    rows: Annotated[
+        int, typer.Option(help="Of the aligned face, from the top: 64 to 112 by 8; fewer are faster.")
+    ] = 104,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds and pictures draw equal samples.")] = 0,
     device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda, mps.")] = "cpu",
     licence: Annotated[str, typer.Option(help="The model's licence, as its card is to state it.")] = (

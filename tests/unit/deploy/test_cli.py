@@ -190,6 +190,22 @@ def test_signals_are_as_they_were_afterwards() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_measurement_that_is_ended_tidies_up() -> None:
+    before, tidied = signal.getsignal(signal.SIGTERM), []
+
+    def measured() -> None:
+        with console.tidying():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                tidied.append("roles")
+
+    with pytest.raises(KeyboardInterrupt):
+        measured()
+    assert tidied == ["roles"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize("name", root.COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     place = root.COMMANDS[name]
