@@ -39,9 +39,10 @@ def template_command(
 ) -> None:
     """Train a model of the templates by which people are told apart, for masked and bare faces alike.
 
-    Starts from SFace, thinned by what is spare, which also is the teacher: a masked face is taught the vector of the same face bare, and to keep
-    away from everybody else's.  Masks, other occlusions and what an ATM's camera does to a picture are drawn anew in
-    every step.  Every fifth person is kept out, and the card is calibrated on them.
+    Starts from SFace, which also is the teacher, without those of its channels for which others can stand in: a masked
+    face is taught the vector of the same face bare, and to keep away from everybody else's.  Masks, other occlusions
+    and what an ATM's camera does to a picture are drawn anew in every step.  Every fifth person is kept out, and the
+    card is calibrated on them.
 
     SIGINT or SIGTERM writes a checkpoint and ends; the same command goes on from there.  Afterwards
     `atmwatch evaluate verification DIR --mask random --model sface --model OUT/NAME` shows what was gained.
