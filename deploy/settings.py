@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ATMWATCH_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    model: str = "sface"
+    model: str = "periocular"
     detector: str = "yunet"
     wear_model: str = "wear"
     eyes_model: str = "eyes"

@@ -19,6 +19,7 @@ from embedder.training.nets.network import CENTRE, DIM, SPREAD, WIDTH
 from embedder.training.nets.trainer import Progress, Training, TrainingOptions
 from embedder.training.pool import Preparation
 from embedder.training.sources import hold_out, list_sources
+from embedder.training.straight import straight
 from ingest.errors import UsageError
 
 TEACHER = "sface"
@@ -58,7 +59,14 @@ def train_template(
     pool = preparation.run(lambda done, total: tell("Preparing", done, total, ""), settings.threads or 2)
     start = model_folder(TEACHER) / teacher.card.file
     layers = len(order.training.widths)
-    training = Training(out, pool, start, order.training, lambda done: tell("Thinning", done, layers, ""))
+    training = Training(
+        out,
+        pool,
+        start,
+        order.training,
+        usable=straight(pool, teacher.card),
+        thinning=lambda done: tell("Thinning", done, layers, ""),
+    )
 
     def progressed(progress: Progress) -> None:
         draw_curves(training.curves, out / "curves.png")

@@ -49,7 +49,7 @@ class PlacingOptions:
     by the landmarks would tell where they are.  ``likeness`` is as ``WearOptions`` has it.
     """
 
-    pace: Pace = field(default_factory=lambda: Pace(8000))
+    pace: Pace = field(default_factory=lambda: Pace(7000))
     shift: float = 3.5
     turn: float = 5.0
     zoom: float = 0.08

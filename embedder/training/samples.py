@@ -40,14 +40,20 @@ class Sample:
 
 
 class Samples:
-    """Sample ``number`` of a pool, the same each time.  Holds nothing but the pool's maps; safe in worker processes."""
+    """Sample ``number`` of a pool's ``rows`` (all without), the same each time.
 
-    def __init__(self, pool: Pool, size: tuple[int, int], options: SampleOptions) -> None:
+    Holds nothing but the pool's maps; safe in worker processes.
+    """
+
+    def __init__(
+        self, pool: Pool, size: tuple[int, int], options: SampleOptions, rows: NDArray[np.int64] | None = None
+    ) -> None:
         self._pool = pool
         self._size = size
         self._options = options
-        self._nobody = np.flatnonzero(pool.person == NOBODY)
-        known = np.flatnonzero(pool.person != NOBODY)
+        rows = np.arange(len(pool)) if rows is None else rows
+        self._nobody = rows[pool.person[rows] == NOBODY]
+        known = rows[pool.person[rows] != NOBODY]
         order = known[np.argsort(pool.person[known], kind="stable")]
         self._known = order
         self._starts = np.searchsorted(pool.person[order], np.arange(pool.people + 1))

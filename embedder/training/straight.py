@@ -1,4 +1,4 @@
-"""Which prepared faces are of use to a classifier: those whose eyes are where the alignment should have put them."""
+"""Which prepared faces are of use in training: those whose eyes are where the alignment should have put them."""
 
 from __future__ import annotations
 

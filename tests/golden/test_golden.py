@@ -48,6 +48,8 @@ COMMANDS = (
     ("train",),
     ("train", "wear"),
     ("train", "eyes"),
+    ("train", "landmarks"),
+    ("train", "template"),
     ("rules",),
     ("rules", "check"),
     ("run",),

@@ -78,11 +78,11 @@ def test_the_network_is_thinned_once(tmp_path: Path, pool: Pool, monkeypatch: py
     monkeypatch.setattr("embedder.training.nets.trainer.THINNING", 2)
     thin = replace(QUICK, steps=2, widths=(*WIDTHS[:12], 1008, 992))
     heard: list[int] = []
-    first = Training(tmp_path, pool, SFACE, thin, heard.append)
+    first = Training(tmp_path, pool, SFACE, thin, thinning=heard.append)
     assert heard == list(range(1, len(WIDTHS) + 1))
     assert first.network.widths == first.average.widths == thin.widths
     first.run(lambda _: None, lambda: True)
-    again = Training(tmp_path, pool, SFACE, thin, heard.append)
+    again = Training(tmp_path, pool, SFACE, thin, thinning=heard.append)
     assert len(heard) == len(WIDTHS)  # what was begun is gone on with
     assert again.step == 1
     for name, value in first.network.state_dict().items():

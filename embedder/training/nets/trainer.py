@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -44,15 +45,15 @@ class TrainingOptions:
     of weights that is kept.  ``device`` is PyTorch's name.
     """
 
-    steps: int = 2600
+    steps: int = 1600
     samples: int = 32
     rows: int = 104
     widths: tuple[int, ...] = (*WIDTHS[:6], *(464,) * 6, 832, 704)
     rate: float = 1e-3
     decay: float = 0.01
     warm_up: int = 50
-    early: int = 100
-    average: int = 200
+    early: int = 0
+    average: int = 150
     workers: int = 1
     every: int = 50
     device: str = "cpu"
@@ -92,7 +93,8 @@ def _collate(samples: list[Sample]) -> tuple[Tensor, Tensor]:
 class Training:
     """One run in one folder: begun from SFace's weights, or gone on with from its checkpoint.
 
-    ``thinning`` hears of how many layers have been thinned.
+    ``usable`` are the pool's rows that are learnt from, all without; ``thinning`` hears of how many layers have been
+    thinned.
     """
 
     def __init__(
@@ -101,11 +103,13 @@ class Training:
         pool: Pool,
         start: Path,
         options: TrainingOptions,
+        *,
+        usable: NDArray[np.int64] | None = None,
         thinning: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.folder = folder
         self._options = options
-        self._samples = Samples(pool, (options.rows, WIDTH), options.sampling)
+        self._samples = Samples(pool, (options.rows, WIDTH), options.sampling, usable)
         # How it is computed is no part of the plan: a run may go on with other workers, or on another device.
         settled = asdict(replace(options, workers=0, device="", every=0))
         self._plan = hashlib.sha256(f"{settled}{len(pool)}".encode()).hexdigest()

@@ -84,14 +84,14 @@ def test_a_command_alone_shows_what_it_can_do(command: tuple[str, ...]) -> None:
 def test_models_are_listed() -> None:
     found = one_object("models", "list", "--json")["models"]
     assert [model["name"] for model in found] == sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
-    assert {"eyes", "sface", "wear", "yunet"} <= {model["name"] for model in found}
+    assert {"eyes", "landmarks", "periocular", "sface", "wear", "yunet"} <= {model["name"] for model in found}
     assert all(model["licence"] and model["sha256"] and model["source"] for model in found)
     assert "Apache-2.0" in run("models", "list").out
 
 
 def test_models_are_verified(tmp_path: Path) -> None:
     found = one_object("models", "verify", "--json")["verified"]
-    assert {"eyes", "sface", "wear", "yunet"} <= {model["name"] for model in found}
+    assert {"eyes", "landmarks", "periocular", "sface", "wear", "yunet"} <= {model["name"] for model in found}
     assert run("models", "verify", "yunet").out.startswith("yunet: as its card says (sha256 ")
     shutil.copytree(WEIGHTS / "yunet", tmp_path / "mine")
     weights = tmp_path / "mine" / "yunet.onnx"

@@ -14,7 +14,7 @@ from ingest.limits import DEFAULT_LIMITS
 def test_nothing_needs_to_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings == Settings()
-    assert (settings.model, settings.detector, settings.rules, settings.threads) == ("sface", "yunet", None, 0)
+    assert (settings.model, settings.detector, settings.rules, settings.threads) == ("periocular", "yunet", None, 0)
     assert settings.limits == DEFAULT_LIMITS
 
 
