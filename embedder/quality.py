@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.detect import Face, Image
+from embedder.detect import Face, Image, detail
 from embedder.records import Quality
 from ingest.errors import BadRecord
 from ingest.reasons import Reason
@@ -20,7 +20,7 @@ class GateOptions:
     """Limits below which a picture is not compared.  Lenient: a weak picture costs a split, a refused one a use.
 
     ``eye_distance`` in pixels, ``sharpness`` the Laplacian's variance of the aligned eye region, ``yaw`` in eye
-    distances; ``detail`` is the grey standard deviation below which a whole picture counts as obscured.
+    distances; ``detail`` is that of a whole picture below which it counts as obscured.
     """
 
     eye_distance: float = 12.0
@@ -46,10 +46,9 @@ def main_face(faces: Sequence[Face], shape: tuple[int, ...]) -> int:
 def check_faces(faces: Sequence[Face], image: Image, options: GateOptions) -> None:
     """Raise ``BadRecord`` when a picture has no face (and whether that is the camera's fault) or too many."""
     if not faces:
-        small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
-        detail = float(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).std())
-        if detail < options.detail:
-            raise BadRecord(Reason.CAMERA_OBSCURED, f"The picture has hardly any detail (deviation {detail:.1f}).")
+        seen = detail(image)
+        if seen < options.detail:
+            raise BadRecord(Reason.CAMERA_OBSCURED, f"The picture has hardly any detail (deviation {seen:.1f}).")
         raise BadRecord(Reason.NO_FACE, Reason.NO_FACE.sentence)
     if len(faces) > options.max_faces:
         raise BadRecord(

@@ -88,6 +88,19 @@ def test_a_face_too_small_for_the_first_look_is_found_by_the_finer_one(
     assert Detector(WEIGHTS / "yunet", DetectorOptions(fine_canvas=320)).detect(lobby) == []
 
 
+@pytest.mark.parametrize(("spread", "looks"), [(3, 1), (60, 3)])
+def test_before_a_covered_camera_nothing_finer_is_tried(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, spread: int, looks: int
+) -> None:
+    grey = np.tile(np.linspace(128 - spread, 128 + spread, 640), (480, 1))
+    covered = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    looked: list[int] = []
+    plain = Detector._at
+    monkeypatch.setattr(Detector, "_at", lambda self, image, size: looked.append(size) or plain(self, image, size))
+    assert detector.detect(covered) == []
+    assert len(looked) == looks
+
+
 @pytest.mark.parametrize("factor", [1.0, 6.0])
 def test_a_crop_so_tight_that_only_a_border_shows_the_face(
     detector: Detector, portraits: Portraits, factor: float
