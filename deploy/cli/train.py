@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from time import monotonic
 from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import TaskID
 from rich.table import Table
 
-from deploy.cli.console import Json, Threads, err, out, print_json, progress_bar
+from deploy.cli.console import Json, Threads, err, out, print_json
 from deploy.cli.train_template import template_command
+from deploy.cli.training import Tell, needing_torch, telling
 from deploy.settings import load_settings, model_folder
 from embedder.cards import load_model_card
 from embedder.detect import Detector
@@ -33,7 +30,6 @@ from embedder.training.pool import Pool, Preparation
 from embedder.training.shipping import LICENCE, Origin, check_place
 from embedder.training.sources import list_sources
 from embedder.training.wear import Told, WearFaces, WearOptions, train_wear
-from ingest.errors import UsageError
 
 WEAR_STEPS, EYE_STEPS = WearOptions().pace.steps, EyeOptions().pace.steps
 LANDMARK_STEPS = PlacingOptions().pace.steps
@@ -80,7 +76,7 @@ def wear_command(
     workers = load_settings(threads=threads).threads or len(os.sched_getaffinity(0))
     learner = _learner(seed, workers)
     check_place(place)
-    with _telling() as tell:
+    with telling() as tell:
         prepare = partial(_prepared, work or _beside(place), tell=tell, threads=workers)
         pools = WearFaces(
             masked=prepare("masked", masked),
@@ -125,7 +121,7 @@ def eyes_command(
     workers = load_settings(threads=threads).threads or len(os.sched_getaffinity(0))
     learner = _learner(seed, workers)
     check_place(place)
-    with _telling() as tell:
+    with telling() as tell:
         pool = _prepared(work or _beside(place), "faces", faces, tell=tell, threads=workers) if faces else None
         result = train_eyes(
             place,
@@ -160,7 +156,7 @@ def landmarks_command(
     workers = load_settings(threads=threads).threads or len(os.sched_getaffinity(0))
     learner = _learner(seed, workers, "landmarks", "LandmarkLearner")
     check_place(place)
-    with _telling() as tell:
+    with telling() as tell:
         pool = _prepared(work or _beside(place), "faces", faces, tell=tell, threads=workers)
         found = train_landmarks(
             place,
@@ -181,33 +177,8 @@ def landmarks_command(
 
 
 def _learner(seed: int, threads: int, module: str = "classifier", name: str = "TorchLearner") -> Learner:
-    """PyTorch's, if it is there: it is no part of what runs at a bank."""
-    try:
-        learner: Learner = getattr(import_module(f"embedder.training.nets.{module}"), name)(seed, threads)
-    except ModuleNotFoundError as error:
-        message = f"training needs {error.name}, which the extra train brings: pip install 'atmwatch[train]'"
-        raise UsageError(message) from error
+    learner: Learner = getattr(needing_torch(f"embedder.training.nets.{module}"), name)(seed, threads)
     return learner
-
-
-Tell = Callable[[str, int, int | None, str], None]
-"""What is being done, how far it is, of how much, and a detail."""
-
-
-@contextmanager
-def _telling() -> Iterator[Tell]:
-    """A progress bar for each thing that is done, one after the other."""
-    with progress_bar() as bar:
-        tasks: dict[str, tuple[TaskID, float]] = {}
-
-        def tell(what: str, done: int, total: int | None, detail: str) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, rate="", detail=""), monotonic()
-            task, began = tasks[what]
-            rate = f"{done / max(monotonic() - began, 1e-6):.1f}/s"
-            bar.update(task, completed=done, total=total, rate=rate, detail=detail)
-
-        yield tell
 
 
 def _prepared(work: Path, name: str, folders: Sequence[Path], *, tell: Tell, threads: int) -> Pool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from deploy.cli.console import Json, Threads, err, out, print_json, progress_bar, stopping
+from deploy.cli.console import Json, Threads, err, out, print_json, stopping
+from deploy.cli.training import needing_torch, telling
 from deploy.settings import load_settings
 from ingest.errors import UsageError
 
@@ -47,7 +46,7 @@ def template_command(
     SIGINT or SIGTERM writes a checkpoint and ends; the same command goes on from there.  Afterwards
     `atmwatch evaluate verification DIR --mask random --model sface --model OUT/NAME` shows what was gained.
     """
-    made = _trainer()
+    made = needing_torch("deploy.training")
     settings = load_settings(threads=threads)
     if not name.replace("-", "").isalnum() or name != name.lower():
         message = f"a model's name has small letters, digits and hyphens, not {name!r}"
@@ -55,20 +54,7 @@ def template_command(
     options = made.TrainingOptions(steps=steps, rows=rows, device=device)
     options = replace(options, sampling=replace(options.sampling, seed=seed))
     order = made.TemplateOrder(name, tuple(people), tuple(pictures or ()), licence, options)
-    with stopping() as stop, progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int, detail: str) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, rate="", detail=""), monotonic(), done
-                if not err.is_terminal:
-                    err.print(f"{what}: {total:,}")
-            task, began, first = tasks[what]
-            rate = f"{(done - first) / max(monotonic() - began, 1e-6):.1f}/s"
-            bar.update(task, completed=done, total=total, rate=rate, detail=detail)
-            if detail and not err.is_terminal:
-                err.print(f"{what}: {done:,} of {total:,}, {detail}")
-
+    with stopping() as stop, telling() as tell:
         found = made.train_template(place, order, settings, tell, stop.is_set)
     if found is None:
         err.print("Stopped before the end: the same command goes on from there.")
@@ -79,12 +65,3 @@ def template_command(
     for what, said in found.card.measured.items():
         out.print(f"{what}: {said}", soft_wrap=True)
     out.print(f"The model is in {place / name}; its curves are {place / 'curves.png'}.", soft_wrap=True, markup=False)
-
-
-def _trainer() -> Any:
-    """What trains, if PyTorch is there: it is no part of what runs at a bank."""
-    try:
-        return import_module("deploy.training")
-    except ModuleNotFoundError as error:
-        message = f"training needs {error.name}, which the extra train brings: pip install 'atmwatch[train]'"
-        raise UsageError(message) from error

@@ -12,8 +12,8 @@ import pytest
 from classifiers import LinearLearner
 from command import run
 
-from deploy.cli import train
-from embedder.cards import load_classifier_card
+from deploy.cli import train, training
+from embedder.cards import load_classifier_card, load_landmark_card
 from embedder.detect import Image
 from embedder.signs import SignReader
 
@@ -70,13 +70,29 @@ def test_both_are_trained_and_can_be_used_together(tmp_path: Path, folders: Path
     assert run("models", "verify", wear, eyes).code == 0
 
 
+@pytest.mark.usefixtures("linear")
+def test_landmarks_are_trained_and_can_be_used(tmp_path: Path, folders: Path) -> None:
+    place = tmp_path / "landmarks"
+    options = ("--faces", folders / "bare", "--steps", "2", "--threads", "2", "--licence", "ours")
+    outcome = run("train", "landmarks", place, *options)
+    assert outcome.code == 0, outcome.err
+    assert "Training: 2 of 2, loss 0.500" in outcome.err
+    assert "masked: the eyes are 0." in outcome.out
+    assert f"The model is in {place}." in outcome.out
+    card = load_landmark_card(place)
+    assert (card.licence, card.made_by) == ("ours", "atmwatch train landmarks")
+    assert run("models", "verify", place).code == 0
+    again = run("train", "landmarks", tmp_path / "more", *options, "--work", tmp_path / "landmarks.work", "--json")
+    assert set(json.loads(again.out)["held_out"]) == {"bare", "masked"}
+
+
 def test_without_pytorch_it_says_what_to_install(
     tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name="torch")
 
-    monkeypatch.setattr(train, "import_module", missing)
+    monkeypatch.setattr(training, "import_module", missing)
     outcome = run("train", "eyes", tmp_path / "eyes", "--open", folders / "open", "--closed", folders / "closed")
     assert outcome.code == 2
     assert "training needs torch, which the extra train brings: pip install 'atmwatch[train]'" in outcome.err
