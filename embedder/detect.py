@@ -120,16 +120,17 @@ class Detector:
         blob[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
         results = self._sessions[canvas].run(self._outputs, {"input": blob})
         boxes, points, scores = [], [], []
+        least = np.float32(self.options.score**2)
         for level, stride in enumerate(STRIDES):
             cls, obj, box, key = (part[0] for part in results[4 * level : 4 * level + 4])
-            score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
-            kept = np.flatnonzero(score >= self.options.score)
+            squared = cls[:, 0] * obj[:, 0]  # both are sigmoids
+            kept = np.flatnonzero(squared >= least)
             if kept.size:
                 grid = self._grids[canvas][level][kept]
                 centre, extent = (grid + box[kept, :2]) * stride, np.exp(box[kept, 2:]) * stride
                 boxes.append(np.hstack([centre - extent / 2, extent]))
                 points.append((grid[:, None] + key[kept].reshape(-1, 5, 2)) * stride)
-                scores.append(score[kept])
+                scores.append(np.sqrt(squared[kept]))
         if not scores:
             return []
         box, landmarks, score = np.concatenate(boxes), np.concatenate(points), np.concatenate(scores)
