@@ -89,6 +89,19 @@ def test_the_network_is_thinned_once(tmp_path: Path, pool: Pool, monkeypatch: py
         torch.testing.assert_close(again.network.state_dict()[name], value, msg=name)
 
 
+@pytest.mark.parametrize("blend", [0.0, 0.75, 1.0])
+def test_what_ships_is_a_blend_of_the_end_and_the_start(blend: float, tmp_path: Path, pool: Pool) -> None:
+    options = replace(QUICK, steps=2, early=0, blend=blend)
+    start = Training(tmp_path, pool, SFACE, options).network.head.weight.clone()
+    training, _ = run(tmp_path, pool, options, until=1)
+    training, _ = run(tmp_path, pool, options)  # gone on with, and it still knows what it began with
+    learnt = training.average.head.weight
+    assert not torch.equal(learnt, start)
+    shipped = training.blended()
+    torch.testing.assert_close(shipped.head.weight, start + blend * (learnt - start))
+    assert not shipped.training
+
+
 @pytest.mark.parametrize("widths", [WIDTHS[:3], (*WIDTHS[:13], 1025)])
 def test_a_network_can_not_be_made_wider(widths: tuple[int, ...], tmp_path: Path, pool: Pool) -> None:
     with pytest.raises(UsageError, match="widths are 14 numbers up to"):

@@ -42,7 +42,9 @@ class TrainingOptions:
     what suits the first ones destroys them (as in LARS; You, Gitman & Ginsburg, 2017).
     ``widths`` are the network's channels: SFace is thinned to them before the first step (see ``thin``).
     After ``early`` steps the high-resolution layers stay as they are.  ``average`` is the memory, in steps, of the mean
-    of weights that is kept.  ``device`` is PyTorch's name.
+    of weights that is kept.  Of that mean, the share ``blend`` goes into the model, and for the rest what the run began
+    with: on what training did not show, both together are better than either (Wortsman et al., "Robust fine-tuning of
+    zero-shot models", CVPR 2022).  ``device`` is PyTorch's name.
     """
 
     steps: int = 1600
@@ -54,6 +56,7 @@ class TrainingOptions:
     warm_up: int = 50
     early: int = 0
     average: int = 150
+    blend: float = 0.75
     workers: int = 1
     every: int = 50
     device: str = "cpu"
@@ -119,6 +122,7 @@ class Training:
         begun = self._thinned(from_sface(start, options.rows), thinning) if stand is None else self._like(stand)
         self.network = begun.eval().to(self._device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
+        self._start = {name: value.cpu().clone() for name, value in begun.state_dict().items()}
         self._objective = Objective(
             torch.from_numpy(np.array(pool.teacher)).to(self._device),
             torch.from_numpy(pool.person.astype(np.int64)).to(self._device),
@@ -133,7 +137,8 @@ class Training:
         self.curves: list[dict[str, float]] = []
         if stand is not None:
             self.average.load_state_dict(stand.parts["average"])
-            self._sizes = stand.parts["start"]["sizes"]
+            self._start = dict(stand.parts["start"])
+            self._sizes = stand.parts["sizes"]["sizes"]
             self._optimizer.load_state_dict(_unfolded(stand.parts["optimizer"], self._optimizer.state_dict()))
             self._objective.restore(stand.parts.get("objective", {}))
             self.step, self.curves = stand.step, stand.curves
@@ -192,10 +197,22 @@ class Training:
             if last:
                 return
 
+    def blended(self) -> PeriocularNet:
+        """What ships: the mean of weights, and what the run began with."""
+        found = PeriocularNet(self._options.rows, self._options.widths)
+        with torch.no_grad():
+            for name, value in self.average.state_dict().items():
+                begun, learnt = self._start[name], value.cpu()
+                blend = torch.lerp(begun, learnt, self._options.blend) if learnt.dtype.is_floating_point else learnt
+                found.state_dict()[name].copy_(blend)
+        found.eval()
+        return found
+
     def save(self) -> None:
         """Write the checkpoint."""
         parts = {
-            "start": {"sizes": self._sizes},
+            "start": self._start,
+            "sizes": {"sizes": self._sizes},
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": _folded(self._optimizer.state_dict()),
