@@ -78,7 +78,7 @@ def train_template(
         return None
     folder = out / order.name
     folder.mkdir(exist_ok=True)
-    export(training.blended(), folder / f"{order.name}.onnx")
+    export(training.finished(), folder / f"{order.name}.onnx")
     write_card(folder, _card(folder, order, teacher.card, f"{len(pool):,} pictures, {pool.people:,} known people"))
     (folder / "LICENSE").write_text(f"{order.name}\n\nLicence: {order.licence}\n", "utf-8")
     judged = [Labelled(str(source.person), source.path, number) for number, source in enumerate(kept)]

@@ -48,9 +48,10 @@ class Samples:
     def __init__(
         self, pool: Pool, size: tuple[int, int], options: SampleOptions, rows: NDArray[np.int64] | None = None
     ) -> None:
+        self.options = options
         self._pool = pool
         self._size = size
-        self._options = options
+        self._usable = rows
         rows = np.arange(len(pool)) if rows is None else rows
         self._nobody = rows[pool.person[rows] == NOBODY]
         known = rows[pool.person[rows] != NOBODY]
@@ -58,8 +59,12 @@ class Samples:
         self._known = order
         self._starts = np.searchsorted(pool.person[order], np.arange(pool.people + 1))
 
+    def drawn_otherwise(self, options: SampleOptions) -> Samples:
+        """Samples of the same faces by other ``options``."""
+        return Samples(self._pool, self._size, options, self._usable)
+
     def __getitem__(self, number: int) -> Sample:
-        options = self._options
+        options = self.options
         rng = np.random.default_rng((options.seed, number))
         rows = self._rows(rng)
         pictures = np.empty((VIEWS, *self._size, 3), np.uint8)
@@ -71,12 +76,12 @@ class Samples:
         return Sample(pictures, rows)
 
     def _rows(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        someone = self._known.size and (not self._nobody.size or rng.random() < self._options.labelled)
+        someone = self._known.size and (not self._nobody.size or rng.random() < self.options.labelled)
         if not someone:
             row = self._nobody[rng.integers(self._nobody.size)]
             return np.array([row, row])
         row = self._known[rng.integers(self._known.size)]
-        if rng.random() >= self._options.other:
+        if rng.random() >= self.options.other:
             return np.array([row, row])
         person = self._pool.person[row]
         mates = self._known[self._starts[person] : self._starts[person + 1]]

@@ -44,6 +44,7 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
         card = load_model_card(folder)
         return Calibrated(card.model_copy(update={"measured": {"data": f"{told}: {len(pictures)}"}}), {}, 1.0)
 
+    monkeypatch.setattr("embedder.training.nets.trainer.WHITENING", 8)
     monkeypatch.setattr("deploy.training.calibrate", calibrated)  # two steps teach nothing that could be measured
     monkeypatch.setattr("deploy.training.hold_out", lambda sources: (list(sources)[:6], list(sources)[6:]))
 

@@ -97,9 +97,18 @@ def test_what_ships_is_a_blend_of_the_end_and_the_start(blend: float, tmp_path: 
     training, _ = run(tmp_path, pool, options)  # gone on with, and it still knows what it began with
     learnt = training.average.head.weight
     assert not torch.equal(learnt, start)
-    shipped = training.blended()
+    shipped = training._blended()
     torch.testing.assert_close(shipped.head.weight, start + blend * (learnt - start))
     assert not shipped.training
+
+
+def test_what_ships_has_a_head_of_its_own(tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedder.training.nets.trainer.WHITENING", 40)
+    training, _ = run(tmp_path, pool, replace(QUICK, steps=1))
+    shipped, blended = training.finished(), training._blended()
+    assert not torch.equal(shipped.head.weight, blended.head.weight)
+    torch.testing.assert_close(shipped.trunk.state_dict(), blended.trunk.state_dict())
+    torch.testing.assert_close(training.finished().state_dict(), shipped.state_dict())
 
 
 @pytest.mark.parametrize("widths", [WIDTHS[:3], (*WIDTHS[:13], 1025)])

@@ -22,6 +22,7 @@ from embedder.training.nets.checkpoint import Stand
 from embedder.training.nets.network import WIDTH, WIDTHS, PeriocularNet, as_input, from_sface
 from embedder.training.nets.objective import Objective, ObjectiveOptions
 from embedder.training.nets.thin import thinned
+from embedder.training.nets.whiten import whitened
 from embedder.training.pool import Pool
 from embedder.training.samples import Sample, SampleOptions, Samples
 from ingest.errors import UsageError
@@ -29,6 +30,8 @@ from ingest.errors import UsageError
 CHECKPOINT = "checkpoint.safetensors"
 THINNING = 300
 """Samples by which a network is thinned."""
+WHITENING = 2560
+"""Samples by which its head is whitened at the end."""
 SMALLEST = 1e-3
 """The root mean square that a parameter is taken to have at least, so that those of 0 are learnt too."""
 
@@ -197,8 +200,17 @@ class Training:
             if last:
                 return
 
-    def blended(self) -> PeriocularNet:
-        """What ships: the mean of weights, and what the run began with."""
+    def finished(self) -> PeriocularNet:
+        """What ships: the mean of weights blended with what the run began with, and its head whitened."""
+        network = self._blended()
+        options = replace(self._samples.options, masked=(1.0, 0.0), labelled=0.5, seed=self._samples.options.seed + 1)
+        samples = self._samples.drawn_otherwise(options)
+        pairs = [samples[number] for number in range(WHITENING)]
+        views = as_input(np.concatenate([pair.pictures for pair in pairs])).unflatten(0, (WHITENING, -1))
+        same = torch.tensor([bool(pair.rows[0] == pair.rows[1]) for pair in pairs])
+        return whitened(network, views, same)
+
+    def _blended(self) -> PeriocularNet:
         found = PeriocularNet(self._options.rows, self._options.widths)
         with torch.no_grad():
             for name, value in self.average.state_dict().items():
