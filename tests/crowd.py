@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from embedder.cards import WEIGHTS, load_model_card
+from deploy.settings import Settings, model_folder
+from embedder.cards import load_model_card
 from embedder.records import Box, FaceEmbedding, Quality, pack
 from ingest.records import AtmEvent
 
@@ -17,21 +18,22 @@ NOISE = 0.3
 """Length of what differs between two faces of a person, to the 1 of what they share: nobody looks like another."""
 VISITS_EACH = 25
 MACHINES = 20
+CARD = load_model_card(model_folder(Settings().model))
+"""That of the model which roles take that are told of none."""
 
 
 def crowd(count: int, seed: int, scope: str) -> list[FaceEmbedding]:
     """``count`` faces in the order in which they arrive: a tenth came before, and a twentieth is up to 2 h late."""
     rng = random.Random(seed)
     numbers = np.random.default_rng(seed)
-    card = load_model_card(WEIGHTS / "sface")
-    people = numbers.normal(size=(max(2, count // VISITS_EACH), card.dim))
+    people = numbers.normal(size=(max(2, count // VISITS_EACH), CARD.dim))
     people /= np.linalg.norm(people, axis=1, keepdims=True)
     faces: list[FaceEmbedding] = []
     for number in range(count):
         if faces and rng.random() < DUPLICATES:
             faces.append(faces[-rng.randint(1, min(len(faces), 400))])
             continue
-        noise = numbers.normal(size=card.dim)
+        noise = numbers.normal(size=CARD.dim)
         vector = people[rng.randrange(len(people))] + NOISE * noise / np.linalg.norm(noise)
         late = timedelta(minutes=rng.uniform(5, 120)) if rng.random() < LATE else timedelta(0)
         event = AtmEvent(
@@ -41,7 +43,7 @@ def crowd(count: int, seed: int, scope: str) -> list[FaceEmbedding]:
             scope=scope,
             card_token=rng.choice([None, f"tok-{rng.randrange(count)}"]),
         )
-        faces.append(_face(event, card.model_id, (vector / np.linalg.norm(vector)).astype(np.float32), rng.random()))
+        faces.append(_face(event, CARD.model_id, (vector / np.linalg.norm(vector)).astype(np.float32), rng.random()))
     return faces
 
 

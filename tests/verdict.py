@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowd import CARD
+
 from alerts.records import Alert
 from alerts.rulefile import load_rules
 from alerts.stage import AlertStage
 from clustering.records import Sighting
 from clustering.stage import ClusterStage
-from embedder.cards import WEIGHTS, load_model_card
 from embedder.records import FaceEmbedding
 from ingest.memory_bus import MemoryOutbox, MemorySource
 from ingest.reasons import UNUSABLE
@@ -42,7 +43,7 @@ class Outcome:
 
 def undisturbed(arrived: Sequence[Record], rules: Path) -> Outcome:
     """What the embedded pipeline makes of the same records in the same order, with nothing in its way."""
-    cluster, alerts = ClusterStage(load_model_card(WEIGHTS / "sface")), AlertStage(load_rules(rules))
+    cluster, alerts = ClusterStage(CARD), AlertStage(load_rules(rules))
     outbox = MemoryOutbox()
     Worker(Chain(cluster, alerts), MemorySource(arrived), outbox, pace=Pace(batch=64)).run()
     journal = [r for r in outbox.outputs if isinstance(r, Sighting) or (_unusable(r))]

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 from command import spawn
+from crowd import CARD
 from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 from servers import KafkaServer, kafka_server
@@ -20,7 +21,6 @@ from stream import END_S, Stream, make_topics, stream_config
 
 from clustering.records import Sighting
 from deploy.bench_crowd import Crowd
-from embedder.cards import WEIGHTS, load_model_card
 from ingest.errors import Unavailable, UsageError
 from ingest.kafka_bus.config import FACES, SIGHTINGS, KafkaConfig
 from ingest.kafka_bus.login import check_login
@@ -180,7 +180,7 @@ def test_a_role_works_over_an_encrypted_connection(guarded: KafkaServer, tmp_pat
     with closing(Stream(encrypted(guarded, **names), tmp_path, secret)) as stream:
         stream.start("clusterer")
         beside.wait_until_joined("clusterer")
-        (face,) = Crowd(load_model_card(WEIGHTS / "sface"), 8).faces(1)
+        (face,) = Crowd(CARD, 8).faces(1)
         beside.publish([face], FACES)
         stream.wait_until(lambda: beside.read(SIGHTINGS) != [], "the clusterer wrote nothing", time.monotonic() + 30)
         assert [record.face_id for record in beside.read(SIGHTINGS) if isinstance(record, Sighting)] == [face.face_id]
