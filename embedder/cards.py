@@ -89,7 +89,23 @@ class Linking(BaseModel):
     growth: float
 
 
-class LandmarkCard(_Card):
+class PictureCard(_Card):
+    """A network that takes pictures of ``input_size`` (height, width), channels in ``channels`` order.
+
+    Values are ``(value - mean) / std``.
+    """
+
+    kind: str
+    model_id: str
+    input_name: str
+    input_size: tuple[Side, Side]
+    channels: Literal["RGB", "BGR"]
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    measured: dict[str, str]
+
+
+class LandmarkCard(PictureCard):
     """A network that places landmarks more exactly: what it looks at, and what its output means.
 
     The input is a face of ``input_size`` (height, width) whose landmarks, as far as they are known, lie at ``template``
@@ -99,20 +115,13 @@ class LandmarkCard(_Card):
     """
 
     kind: Literal["landmarks"]
-    model_id: str
-    input_name: str
-    input_size: tuple[Side, Side]
-    channels: Literal["RGB", "BGR"]
-    mean: float
-    std: Annotated[float, Field(gt=0)]
     output: str
     template: tuple[Point, Point, Point, Point, Point]
     landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight]
     looks: Annotated[int, Field(ge=1, le=8)]
-    measured: dict[str, str]
 
 
-class ModelCard(_Card):
+class ModelCard(PictureCard):
     """A template model: how to prepare its input, and how to read its scores.
 
     The input is an aligned face of ``input_size`` (height, width), landmarks at ``template`` (5 points, x, y)
@@ -122,23 +131,16 @@ class ModelCard(_Card):
     """
 
     kind: Literal["template"]
-    model_id: str
     landmarks: str | None = None
-    input_name: str
-    input_size: tuple[Side, Side]
-    channels: Literal["RGB", "BGR"]
-    mean: float
-    std: Annotated[float, Field(gt=0)]
     template: tuple[Point, Point, Point, Point, Point]
     landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight]
     dim: Annotated[int, Field(gt=0)]
     thresholds: dict[str, float]
     calibration: Calibration
     linking: Linking
-    measured: dict[str, str]
 
 
-class ClassifierCard(_Card):
+class ClassifierCard(PictureCard):
     """A classifier of a face or of an eye: how to cut its input out of a picture, and what its outputs mean.
 
     The input is ``input_size`` (height, width), channels in ``channels`` order, ``(value - mean) / std``.  Of a
@@ -148,19 +150,12 @@ class ClassifierCard(_Card):
     """
 
     kind: Literal["classifier"]
-    model_id: str
     sees: Literal["face", "eye"]
     labels: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")], ...], Field(min_length=2)]
-    input_name: str
-    input_size: tuple[Side, Side]
-    channels: Literal["RGB", "BGR"]
-    mean: float
-    std: Annotated[float, Field(gt=0)]
     output: str
     template: tuple[Point, Point, Point, Point, Point] | None = None
     landmark_weights: tuple[EyeWeight, EyeWeight, Weight, Weight, Weight] | None = None
     side: Annotated[float, Field(gt=0)] | None = None
-    measured: dict[str, str]
 
     @model_validator(mode="after")
     def _says_where_to_look(self) -> Self:

@@ -15,10 +15,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from embedder.align import Matrix, similarity
+from embedder.align import moved, similarity
 from embedder.cards import load_landmark_card
 from embedder.detect import Face, Image, Points
-from embedder.onnx_runtime import open_session
+from embedder.onnx_pictures import PictureNetwork
 from embedder.warp import warp
 from ingest.errors import Corrupt
 
@@ -44,19 +44,10 @@ class Landmarker:
 
     def __init__(self, folder: Path) -> None:
         self.card = card = load_landmark_card(folder)
-        self._session = open_session(folder / card.file, card.sha256, {"batch": 1})
+        self._network = PictureNetwork(folder, card, output=card.output)
         self._template = np.array(card.template, np.float64)
         self._weights = np.array(card.landmark_weights, np.float64)
-        wanted = [1, 3, *card.input_size]
-        inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        if list(inputs.get(card.input_name, [])) != wanted:
-            message = f"{folder}: the model takes {inputs}, but its card says {card.input_name}: {wanted}"
-            raise Corrupt(message)
-        outputs = [value.name for value in self._session.get_outputs()]
-        if card.output not in outputs:
-            message = f"{folder}: the model gives {outputs}, but its card says {card.output}"
-            raise Corrupt(message)
-        given = self._run(np.zeros((*card.input_size, 3), np.uint8)).size
+        given = self._network.of_nothing().size
         if given != self._template.size:
             message = f"{folder}: the model gives {given} numbers, and five landmarks have {self._template.size}"
             raise Corrupt(message)
@@ -75,19 +66,6 @@ class Landmarker:
 
     def _placed(self, image: Image, landmarks: Points) -> Points:
         matrix = similarity(landmarks, self._template, self._weights)
-        found = self._template + self._run(warp(image, matrix, self.card.input_size)).reshape(-1, 2)
-        return _taken_back(found, matrix)
-
-    def _run(self, view: Image) -> Points:
-        card = self.card
-        height, width = card.input_size
-        blob = cv2.dnn.blobFromImage(
-            view, 1 / card.std, (width, height), (card.mean,) * 3, swapRB=card.channels == "RGB"
-        )
-        return np.asarray(self._session.run([card.output], {card.input_name: blob})[0], np.float32).ravel()
-
-
-def _taken_back(points: np.ndarray, matrix: Matrix) -> Points:
-    """The points (n, 2) of a view as points of the picture that ``matrix`` took to it."""
-    inverse = cv2.invertAffineTransform(matrix)
-    return np.asarray(points @ inverse[:, :2].T + inverse[:, 2], np.float32)
+        view = warp(image, matrix, self.card.input_size)
+        found = self._template + self._network([view]).reshape(-1, 2)
+        return moved(found, cv2.invertAffineTransform(matrix)).astype(np.float32)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from embedder.cards import load_classifier_card
 from embedder.detect import Image
-from embedder.onnx_runtime import open_session
+from embedder.onnx_pictures import PictureNetwork
 from ingest.errors import Corrupt
 
 
@@ -25,17 +24,8 @@ class OnnxClassifier:
     def __init__(self, folder: Path, batch: int = 1) -> None:
         self.card = card = load_classifier_card(folder)
         self.batch = batch
-        self._session = open_session(folder / card.file, card.sha256, {"batch": batch})
-        wanted = [batch, 3, *card.input_size]
-        inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        if list(inputs.get(card.input_name, [])) != wanted:
-            message = f"{folder}: the model takes {inputs}, but its card says {card.input_name}: {wanted}"
-            raise Corrupt(message)
-        outputs = [value.name for value in self._session.get_outputs()]
-        if card.output not in outputs:
-            message = f"{folder}: the model gives {outputs}, but its card says {card.output}"
-            raise Corrupt(message)
-        found = self._logits([np.zeros((*card.input_size, 3), np.uint8)] * batch).shape
+        self._network = PictureNetwork(folder, card, batch, card.output)
+        found = self._network([np.zeros((*card.input_size, 3), np.uint8)] * batch).shape
         if found != (batch, len(card.labels)):
             message = f"{folder}: the model gives {found[1:]} values, but its card names {len(card.labels)} labels"
             raise Corrupt(message)
@@ -48,15 +38,7 @@ class OnnxClassifier:
         height, width = self.card.input_size
         filler = [np.zeros((height, width, 3), np.uint8)] * (-len(pictures) % self.batch)
         filled = [*pictures, *filler]
-        logits = [self._logits(filled[at : at + self.batch]) for at in range(0, len(filled), self.batch)]
+        logits = [self._network(filled[at : at + self.batch]) for at in range(0, len(filled), self.batch)]
         values = np.concatenate([np.empty((0, len(self.card.labels)), np.float32), *logits])[: len(pictures)]
         values = np.exp(values - values.max(axis=1, keepdims=True))
         return np.asarray(values / values.sum(axis=1, keepdims=True), np.float32)
-
-    def _logits(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
-        card = self.card
-        height, width = card.input_size
-        blob = cv2.dnn.blobFromImages(
-            pictures, 1 / card.std, (width, height), (card.mean,) * 3, swapRB=card.channels == "RGB"
-        )
-        return np.asarray(self._session.run([card.output], {card.input_name: blob})[0], np.float32)

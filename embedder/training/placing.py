@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from embedder.align import Matrix, similarity
+from embedder.align import Matrix, moved, similarity
 from embedder.cards import LandmarkCard, ModelCard
 from embedder.detect import Face, Image, Points
 from embedder.landmarks import Landmarker
@@ -131,7 +131,7 @@ class _Lesson:
         matrix = self.wrong(landmarks, rng)
         edge = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
         view = cv2.warpAffine(canvas, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=edge)
-        points = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        points = moved(landmarks, matrix)
         if rng.random() < 0.5:
             view, points = view[:, ::-1], points[MIRRORED]
             points[:, 0] = SIZE[1] - 1 - points[:, 0]
@@ -168,10 +168,8 @@ class _Lesson:
 
     def _astray(self, landmarks: NDArray[np.float64], share: float, rng: Generator) -> Points:
         right = similarity(landmarks, self.template, self._weights)
-        move = self._move(share, rng)
-        moved = (landmarks @ right[:, :2].T + right[:, 2]) @ move[:, :2].T + move[:, 2]
-        back = cv2.invertAffineTransform(right)
-        return np.asarray(moved @ back[:, :2].T + back[:, 2], np.float32)
+        astray = moved(moved(landmarks, right), self._move(share, rng))
+        return moved(astray, cv2.invertAffineTransform(right)).astype(np.float32)
 
     def face(self, number: int) -> tuple[int, NDArray[np.float64]]:
         """The row of its face ``number``, and where the landmarks are."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from embedder.align import similarity
+from embedder.align import moved, similarity
 from embedder.crop import eye_region
 from embedder.detect import Detector, Image, Points
 from embedder.model import VectorModel
@@ -125,7 +125,7 @@ class Preparation:
         face = self._detector.refined(image, faces[main_face(faces, image.shape)])
         matrix = similarity(face.landmarks, self._template + MARGIN, self._weights)
         canvas = warp(image, matrix, self._canvas)
-        landmarks = (face.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        landmarks = moved(face.landmarks, matrix).astype(np.float32)
         inner = np.ascontiguousarray(canvas[MARGIN:-MARGIN, MARGIN:-MARGIN])
         try:
             # Without the gate's word on size and light: what is weak teaches too, but what is no face does harm.

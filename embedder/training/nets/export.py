@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from embedder.training.nets.network import DIM, WIDTH, PeriocularNet
+from embedder.training.nets.norms import Floats, affine, array
 
 INPUT, OUTPUT = "face", "template"
 HALF_FROM = 1024
@@ -21,7 +22,6 @@ WEIGHT_LIMIT = 63
 OPSET = 17
 IR_VERSION = 10
 
-Floats = NDArray[np.float32]
 _Shares = list[tuple[str, Floats]]
 """What sums up to a layer's output: tensors, and the share of each channel that counts."""
 _Parts = Sequence[tuple[str, Floats | None]]
@@ -65,7 +65,7 @@ def export(network: PeriocularNet, path: Path) -> None:
     for number, (norm_conv, slope) in enumerate(layers):
         conv = norm_conv[0]
         whole = _convolved(graph, flow, number, norm_conv)
-        parts = _activated(graph, whole, number, _array(slope.weight))
+        parts = _activated(graph, whole, number, array(slope.weight))
         last = number + 1 == len(layers)
         # Where a convolution over all channels follows, it is not done twice.
         flow = [(_summed(graph, parts, number), None)] if conv.groups > 1 or last else parts
@@ -82,8 +82,8 @@ def export(network: PeriocularNet, path: Path) -> None:
 
 def _convolved(graph: _Graph, flow: _Parts, number: int, norm_conv: nn.Module) -> str:
     conv, norm = norm_conv
-    scale, shift = _affine(norm)
-    weight = _array(conv.weight) * scale[:, None, None, None]
+    scale, shift = affine(norm)
+    weight = array(conv.weight) * scale[:, None, None, None]
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     done = []
     for part, (name, share) in enumerate(flow):
@@ -140,21 +140,11 @@ def _layers(network: PeriocularNet) -> Iterator[tuple[nn.Module, nn.PReLU]]:
     return zip(modules[::2], modules[1::2], strict=True)
 
 
-def _affine(norm: nn.Module) -> tuple[Floats, Floats]:
-    """What a batch normalisation does at inference: ``x * scale + shift``, per channel."""
-    scale = _array(norm.weight) / np.sqrt(_array(norm.running_var) + norm.eps)
-    return scale, _array(norm.bias) - _array(norm.running_mean) * scale
-
-
 def _head(network: PeriocularNet) -> tuple[Floats, Floats]:
     """The head's weights (dim, n) and bias with the normalisations before and after it folded in."""
-    before, shift = _affine(network.scale)
-    after, offset = _affine(network.spread)
-    weight = _array(network.head.weight).reshape(DIM, len(before), -1)
-    bias = _array(network.head.bias) + (weight.sum(axis=2) @ shift)
+    before, shift = affine(network.scale)
+    after, offset = affine(network.spread)
+    weight = array(network.head.weight).reshape(DIM, len(before), -1)
+    bias = array(network.head.bias) + (weight.sum(axis=2) @ shift)
     flat = (weight * before[None, :, None]).reshape(DIM, -1)
     return flat * after[:, None], bias * after + offset
-
-
-def _array(tensor: Tensor) -> Floats:
-    return np.asarray(tensor.detach().cpu().numpy(), np.float32)

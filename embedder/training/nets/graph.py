@@ -8,9 +8,10 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from embedder.training.lessons import INPUT, OUTPUT
+from embedder.training.nets.norms import Floats, affine, array
 
 OPSET, IR_VERSION = 17, 10
 
@@ -31,11 +32,11 @@ class SmallGraph:
     def convolutions(self, trunk: nn.Sequential) -> None:
         """The layers of ``convolution``s."""
         for number, (conv, norm) in enumerate(zip(trunk[::3], trunk[1::3], strict=True)):
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            scale, shift = affine(norm)
             names = self._kept(
                 {
-                    f"w{number}": conv.weight * scale[:, None, None, None],
-                    f"b{number}": norm.bias - norm.running_mean * scale,
+                    f"w{number}": array(conv.weight) * scale[:, None, None, None],
+                    f"b{number}": shift,
                 }
             )
             self.step("Conv", f"conv{number}", names, strides=[*conv.stride], pads=[1] * 4)
@@ -43,7 +44,7 @@ class SmallGraph:
 
     def linear(self, layer: nn.Linear, name: str, output: str | None = None) -> None:
         """A linear layer; its weights are called ``name``_w and ``name``_b."""
-        names = self._kept({f"{name}_w": layer.weight, f"{name}_b": layer.bias})
+        names = self._kept({f"{name}_w": array(layer.weight), f"{name}_b": array(layer.bias)})
         self.step("Gemm", output or name, names, transB=1)
 
     def step(self, kind: str, output: str, inputs: Iterable[str] = (), **attributes: Any) -> None:
@@ -63,6 +64,6 @@ class SmallGraph:
         onnx.checker.check_model(model, full_check=True)
         path.write_bytes(model.SerializeToString(deterministic=True))
 
-    def _kept(self, tensors: dict[str, Tensor]) -> list[str]:
-        self._weights += [numpy_helper.from_array(value.detach().numpy(), name) for name, value in tensors.items()]
+    def _kept(self, tensors: dict[str, Floats]) -> list[str]:
+        self._weights += [numpy_helper.from_array(value, name) for name, value in tensors.items()]
         return [*tensors]

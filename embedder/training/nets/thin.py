@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedder.training.nets.network import CENTRE, DIM, SPREAD, PeriocularNet
+from embedder.training.nets.norms import affine
 
 BATCH = 64
 RIDGE = 1e-4
@@ -143,8 +144,7 @@ def _sliced(network: PeriocularNet, place: int, kept: Tensor) -> dict[str, Tenso
 
 def _importance(norm: Any) -> Floats:
     """What a unit before the batch normalisation is after it, (channels,)."""
-    scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-    return np.asarray(scale.abs().double().numpy())
+    return np.abs(affine(norm)[0]).astype(np.float64)
 
 
 def _batches(pictures: Tensor) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from embedder.training.nets.network import PeriocularNet
+from embedder.training.nets.norms import affine
 
 BATCH = 64
 POWER = 0.5
@@ -44,9 +45,7 @@ def _fold(network: PeriocularNet, turn: Tensor, mean: Tensor) -> None:
     """Put ``turn @ (vector - mean)`` behind the head, in the head."""
     norm, head = network.spread, network.head
     with torch.no_grad():
-        before = torch.zeros(1, head.out_features)
-        shift = norm(before)[0].double()
-        scale = norm(before + 1)[0].double() - shift
+        scale, shift = (torch.from_numpy(part).double() for part in affine(norm))
         head.weight.copy_(turn @ (scale[:, None] * head.weight.double()))
         head.bias.copy_(turn @ (scale * head.bias.double() + shift - mean))
         state = norm.state_dict()
