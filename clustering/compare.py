@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.codes import Vectors
 from clustering.gallery import NOBODY, Gallery
-from clustering.index import Vectors
 from embedder.cards import Linking
 from embedder.records import FaceEmbedding
 from embedder.scale import Looks, Scale

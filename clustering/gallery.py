@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.index import Rows, VectorIndex, Vectors
+from clustering.codes import Vectors
+from clustering.index import Rows, VectorIndex
 
 NOBODY = -1
 SLOTS = 8

@@ -1,10 +1,9 @@
 """Whom the faces of a batch resemble: one search for all of them, kept right while rows are written.
 
-A search multiplies all templates with all faces of a batch in float32, because that is by far the quickest; what it
-gives differs in the last bits with the size of the batch.  So it only proposes rows: cosines are taken anew in
-float64, and a row that was not proposed is known to score no more than the search's last one, its *floor*.  Where
-the last neighbour that counts lies above the floor by more than what float32 can be wrong by, nothing was missed,
-and the answer does not depend on where batches begin and end; where it does not, the search is done again, deeper.
+A search goes through the codes of all templates for all faces of a batch at once.  Its scores are whole numbers, the
+same whatever else is in the batch, so the answer does not depend on where batches begin and end.  A row that was not
+proposed is known to score no more than the search's last one, its *floor*.  Where the last neighbour that counts lies
+above the floor, nothing was missed; where it does not, since many rows score alike, the search is done again, deeper.
 
 Nor does it depend on when the search was done: rows that were written since are compared anew.
 """
@@ -15,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clustering.compare import DECIMALS
+from clustering.codes import Scores, Vectors, probe_codes, template_codes, whole
 from clustering.gallery import Gallery
-from clustering.index import Rows, Vectors
+from clustering.index import NOTHING, Rows
 
 SPARE = 8
-"""Rows looked for beyond those needed, so that the floor lies clearly below them."""
+"""Rows looked for beyond those needed, so that the floor lies below them."""
 AT_A_TIME = 256
-"""Faces whose proposed rows are taken out at a time (about 30 MB for 64 neighbours of 128 numbers)."""
+"""Faces searched for at a time."""
 NOWHERE = -1
 
 
@@ -36,7 +35,7 @@ class _Found:
     """
 
     rows: list[int]
-    floor: float
+    floor: int
     owners: list[int]
     alike: list[int]
 
@@ -54,8 +53,7 @@ class Neighbours:
         """The row that each face's vector went into."""
         self._gallery = gallery
         self._nearest = nearest
-        # The most by which a float32 inner product of unit vectors can differ from the exact one, and a rounding.
-        self._slack = 2 * gallery.index.dim * float(np.finfo(np.float32).eps) + 10.0**-DECIMALS
+        self._probes = probe_codes(vectors)
         self._begun = gallery.writes
         # Not the batch before itself, which holds on to the one before that, and so on.
         self._earlier = [] if before is None else before.written
@@ -65,14 +63,13 @@ class Neighbours:
 
     def look(self) -> None:
         """Search, and rank what was found: nearly all the work that there is."""
+        others = whole(template_codes(self._others)).T
         for start in range(0, len(self.vectors), AT_A_TIME):
-            vectors = self.vectors[start : start + AT_A_TIME]
-            scores, rows = self._gallery.index.search(vectors, self._nearest + SPARE)
+            probes = self._probes[start : start + AT_A_TIME]
+            scores, rows = self._gallery.index.search(probes, self._nearest + SPARE)
             floors = scores[:, -1]
-            alike = [
-                np.flatnonzero(line).tolist() for line in vectors @ self._others.T >= floors[:, None] - self._slack
-            ]
-            owners = self._ranked(rows, vectors, floors) if (rows >= 0).all() else [[]] * len(rows)
+            alike = [np.flatnonzero(line).tolist() for line in probes.astype(np.float32) @ others >= floors[:, None]]
+            owners = self._ranked(rows, scores) if (rows >= 0).all() else [[]] * len(rows)
             self._found += [_Found(*line) for line in zip(rows.tolist(), floors.tolist(), owners, alike, strict=True)]
 
     @property
@@ -80,15 +77,13 @@ class Neighbours:
         """Of each face, what ``best`` gives as long as nothing is written; nobody where it has to look deeper."""
         return [found.owners for found in self._found]
 
-    def _ranked(self, rows: Rows, vectors: Vectors, floors: Vectors) -> list[list[int]]:
-        """The owners of the nearest of ``rows`` (n, k), as rows are now, where they lie above ``floors`` (n,)."""
-        templates = self._gallery.index.get(rows).astype(np.float64)
-        cosines = np.round((templates @ vectors[:, :, None].astype(np.float64))[:, :, 0], DECIMALS)
+    def _ranked(self, rows: Rows, scores: Scores) -> list[list[int]]:
+        """The owners of the nearest of ``rows`` (n, k), where they lie above the last of their ``scores`` (n, k)."""
         owners = self._gallery.owners(rows)
-        order = np.lexsort((owners, -cosines))[:, : self._nearest]
-        last = np.take_along_axis(cosines, order[:, -1:], axis=1)[:, 0]
+        order = np.lexsort((owners, -scores))[:, : self._nearest]
+        last = np.take_along_axis(scores, order[:, -1:], axis=1)[:, 0]
         ranked = np.take_along_axis(owners, order, axis=1).tolist()
-        sure = (last > floors + self._slack).tolist()
+        sure = (last > scores[:, -1]).tolist()
         return [list(dict.fromkeys(line)) if good else [] for line, good in zip(ranked, sure, strict=True)]
 
     def settle(self) -> list[int] | None:
@@ -125,15 +120,15 @@ class Neighbours:
 
     def _ranked_anew(self, place: int, fresh: list[int]) -> list[int]:
         """What ``best`` gives, of rows as they are now; of deeper ones too, where those that were found fall short."""
-        vector = self.vectors[place].astype(np.float64)
+        probe = self._probes[place]
         rows = np.array([*({*self._found[place].rows, *fresh} - {NOWHERE})], np.int64)
         floor, reach = self._found[place].floor, self._nearest + SPARE
         while True:
-            cosines = np.round(self._gallery.index.get(rows) @ vector, DECIMALS)
+            scores = self._gallery.index.scores(rows, probe)
             owners = self._gallery.owners(rows)
-            order = np.lexsort((owners, -cosines))[: self._nearest]
-            if floor == -np.inf or cosines[order[-1]] > floor + self._slack:
+            order = np.lexsort((owners, -scores))[: self._nearest]
+            if floor == NOTHING or scores[order[-1]] > floor:
                 return list(dict.fromkeys(owners[order].tolist()))
             reach *= 2
-            scores, deeper = self._gallery.index.search(self.vectors[place : place + 1], reach)
-            rows, floor = deeper[deeper >= 0], float(scores[0, -1])
+            found, deeper = self._gallery.index.search(probe[None], reach)
+            rows, floor = deeper[deeper >= 0], int(found[0, -1])

@@ -26,7 +26,8 @@ class Augmentation:
     """Chances (0 to 1) of each step, and the deviation of the alignment.
 
     ``shift`` in pixels of the model's input, ``turn`` in degrees, ``zoom`` in parts of the scale: how far landmarks
-    found under a mask bring the alignment from that of the bare face.
+    found under a mask bring the alignment from that of the bare face.  ``cut`` is that the face stands at the picture's
+    edge, as one close to the camera does, or one cut out tightly.
     """
 
     occlusion: float = 0.04
@@ -34,6 +35,7 @@ class Augmentation:
     turn: float = 1.5
     zoom: float = 0.03
     below: float = 0.1
+    cut: float = 0.0
     dark: float = 0.08
     grey: float = 0.08
     motion: float = 0.06
@@ -55,6 +57,8 @@ def covered(canvas: Image, landmarks: Points, masked: bool, plan: Augmentation, 
 
 def seen(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Generator) -> Image:
     """The model's input, (height, width) = ``size``, as a camera would have given it."""
+    if rng.random() < plan.cut:
+        canvas = _cut(canvas, rng)
     picture = _aligned(canvas, size, plan, rng)
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
@@ -77,6 +81,18 @@ def exposed(picture: Image, plan: Augmentation, rng: Generator) -> Image:
     if rng.random() < plan.jpeg:
         picture = _compressed(picture, rng)
     return picture
+
+
+def _cut(canvas: Image, rng: Generator) -> Image:
+    """The picture as it ends close to the face, on some sides; beyond is black, or goes on as the edge is."""
+    height, width = canvas.shape[:2]
+    near, far = np.array([0.26, 0.3, 0.24, 0.24]), 0.5  # below, above, to the left and right of the middle
+    low, high, left, right = np.where(rng.random(4) < 0.6, rng.uniform(near, far), far)
+    top, bottom = round(height * (0.5 - high)), round(height * (0.5 + low))
+    first, last = round(width * (0.5 - left)), round(width * (0.5 + right))
+    edge = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
+    inner = canvas[top:bottom, first:last]
+    return np.asarray(cv2.copyMakeBorder(inner, top, height - bottom, first, width - last, edge), np.uint8)
 
 
 def _aligned(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Generator) -> Image:

@@ -1,4 +1,4 @@
-"""FAISS answers what plain arithmetic answers, after any writes: scores within a tolerance, ties unordered."""
+"""FAISS answers what plain arithmetic answers, after any writes, to the last bit; ties unordered."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from clustering.codes import probe_codes, scores, template_codes
 from clustering.index import GROWTH, FaissIndex, NumpyIndex, VectorIndex
 
 DIM = 4
-CLOSE = 1e-5
 # Few directions, so that equal and opposite vectors are common; and arbitrary ones.
 CORNERS = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=DIM, max_size=DIM).filter(any)
 ANYWHERE = st.lists(st.floats(-1, 1, width=32), min_size=DIM, max_size=DIM).filter(lambda v: max(map(abs, v)) > 0.1)
@@ -44,20 +44,23 @@ class Congruence(RuleBasedStateMachine):
 
     @rule(queries=st.lists(VECTORS, max_size=4), k=st.integers(1, 15))
     def search(self, queries: list[np.ndarray], k: int) -> None:
-        asked = np.array(queries, np.float32).reshape(len(queries), DIM)
+        asked = probe_codes(np.array(queries, np.float32).reshape(len(queries), DIM))
         expected, _ = self.oracle.search(asked, k)
-        scores, rows = self.faiss.search(asked, k)
-        assert scores.shape == rows.shape == (len(queries), k)
-        assert scores.dtype == np.float32
+        found_scores, rows = self.faiss.search(asked, k)
+        assert found_scores.shape == rows.shape == (len(queries), k)
+        assert found_scores.dtype == np.int32
         assert rows.dtype == np.int64
-        np.testing.assert_allclose(scores, expected, atol=CLOSE)
-        for query, line, given in zip(queries, rows.tolist(), scores.tolist(), strict=True):
+        np.testing.assert_array_equal(found_scores, expected)
+        for probe, line, given in zip(asked, rows.tolist(), found_scores.tolist(), strict=True):
             found = [row for row in line if row >= 0]
             assert len(found) == len(set(found)) == min(k, len(self.filled))
             assert line == found + [-1] * (k - len(found))
             assert given[: len(found)] == sorted(given[: len(found)], reverse=True)
-            for row, score in zip(found, given, strict=False):
-                assert abs(float(self.filled[row] @ query) - score) < CLOSE
+            if found:
+                kept = template_codes(np.array([self.filled[row] for row in found], np.float32))
+                assert scores(kept, probe).tolist() == given[: len(found)]
+                for index in (self.oracle, self.faiss):
+                    assert index.scores(np.array(found), probe).tolist() == given[: len(found)]
 
     @invariant()
     def holds_the_same(self) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from templates import face, people, sighting, unit
 
+from clustering.codes import probe_codes
 from clustering.index import GROUP
-from clustering.neighbours import DECIMALS, SPARE, Neighbours
+from clustering.neighbours import SPARE, Neighbours
 from clustering.roster import Roster, Templates
 
 DIM = 8
@@ -26,8 +27,8 @@ def roster(vectors: np.ndarray, owners: list[int]) -> Roster:
 
 def oracle(vector: np.ndarray, known: Roster, nearest: int) -> list[int]:
     rows = np.arange(len(known.gallery))
-    cosines = np.round(known.gallery.index.get(rows) @ vector.astype(np.float64), DECIMALS).tolist()
-    ranked = sorted(zip(cosines, known.gallery.owners(rows).tolist(), strict=True), key=lambda one: (-one[0], one[1]))
+    scores = known.gallery.index.scores(rows, probe_codes(vector)).tolist()
+    ranked = sorted(zip(scores, known.gallery.owners(rows).tolist(), strict=True), key=lambda one: (-one[0], one[1]))
     return list(dict.fromkeys(owner for _, owner in ranked[:nearest]))
 
 

@@ -1,0 +1,76 @@
+"""Templates in seven bits a number, and the products of those: who is near, four times as soon as in float32.
+
+Products of whole numbers are the same to the last bit on every machine, whatever else is in a batch; so is the order
+that they put templates in.  They are precise to two thousandths or so of a cosine: enough to say whom a face is to be
+compared with, which is then done in float64.
+
+A template's codes are unsigned, so that processors have an instruction for it, and take seven of the eight bits,
+because older ones add up two products in sixteen: 127 x 127 x 2 fits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.onnx_runtime import open_session
+
+Vectors = NDArray[np.float32]
+TemplateCodes = NDArray[np.uint8]
+ProbeCodes = NDArray[np.int8]
+Scores = NDArray[np.int32]
+
+NONE = 64
+"""The template code of 0."""
+MOST = 63
+MOST_OF_PROBE = 127
+REACH = 5.6
+"""What numbers go up to, in parts of the root mean square of a unit vector's: those of 34,000 faces reach 5.0."""
+GRAPH = Path(__file__).with_name("product.onnx")
+GRAPH_SHA256 = "0b5fb507aba1df420ac06b856e7febd8a6347d1f909676cba730fb7a4d0363d0"
+
+
+def template_codes(vectors: Vectors) -> TemplateCodes:
+    """The codes (…, dim) of templates (…, dim) that are L2-normalised."""
+    limit = _limit(vectors)
+    codes: TemplateCodes = (np.clip(np.rint(vectors * (MOST / limit)), -MOST, MOST) + NONE).astype(np.uint8)
+    return codes
+
+
+def probe_codes(vectors: Vectors) -> ProbeCodes:
+    """The codes (…, dim) of the faces (…, dim) that are to be found; L2-normalised."""
+    limit = _limit(vectors)
+    scaled = np.clip(np.rint(vectors * (MOST_OF_PROBE / limit)), -MOST_OF_PROBE, MOST_OF_PROBE)
+    codes: ProbeCodes = scaled.astype(np.int8)
+    return codes
+
+
+def whole(codes: TemplateCodes) -> Vectors:
+    """What template codes stand for, as whole numbers in float32: their products with probe codes are exact in it."""
+    return np.subtract(codes, NONE, dtype=np.float32)
+
+
+def scores(templates: TemplateCodes, probe: ProbeCodes) -> Scores:
+    """The products (n,) of some ``templates`` (n, dim) and one ``probe`` (dim,)."""
+    return np.asarray(whole(templates) @ probe.astype(np.float32), np.int32)
+
+
+class Product:
+    """Products of many templates with many probes, by ONNX Runtime; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._session = open_session(GRAPH, GRAPH_SHA256, {})
+
+    def __call__(self, templates: TemplateCodes, probes: ProbeCodes, out: Scores) -> None:
+        """Write those of ``templates`` (n, dim) and ``probes`` (dim, q) into ``out`` (n, q); all C-contiguous."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("templates", templates)
+        binding.bind_cpu_input("probes", probes)
+        binding.bind_output("scores", "cpu", 0, np.int32, out.shape, out.ctypes.data)
+        self._session.run_with_iobinding(binding)
+
+
+def _limit(vectors: Vectors) -> float:
+    return min(1.0, REACH / float(np.sqrt(vectors.shape[-1])))
