@@ -17,7 +17,9 @@ import httpx
 
 from ingest.errors import AtmwatchError
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.2
+"""Each look takes a role a few milliseconds, and would show in its rate were it taken more often."""
+ANSWER_S = 5.0
 FAREWELL_S = 30.0
 START_LIMIT_S = 90.0
 """How long a role may take until it works, besides what it has to restore."""
@@ -46,6 +48,8 @@ class RoleProcess:
     log: Path
     started: float
     looks: list[Look] = field(default_factory=list)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=ANSWER_S))
+    """One for all looks: to make one takes longer than to look."""
 
     def look(self) -> Look | None:
         """How the role is now; None while it does not answer.  Raises ``AtmwatchError`` when it has ended."""
@@ -54,7 +58,7 @@ class RoleProcess:
             message = f"the {self.role} ended: {said[-1] if said else 'it said nothing'}"
             raise AtmwatchError(message)
         try:
-            text = httpx.get(f"{self.address}/metrics", timeout=5.0).text
+            text = self.client.get(f"{self.address}/metrics").text
         except httpx.HTTPError:
             return None
         cpu_s, rss_mb = usage(self.process.pid)
@@ -77,7 +81,7 @@ class RoleProcess:
         """Wait until the role says that it can work."""
         end = monotonic() + limit_s
         while monotonic() < end:
-            if self.look() is not None and httpx.get(f"{self.address}/readyz", timeout=5.0).is_success:
+            if self.look() is not None and self.client.get(f"{self.address}/readyz").is_success:
                 return
             sleep(LOOK_EVERY_S)
         message = f"the {self.role} was not ready after {limit_s:.0f} s"
@@ -129,9 +133,11 @@ def running(role: str, settings: Mapping[str, str], scratch: Path) -> Iterator[R
     started = monotonic()
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)  # noqa: S603
+    watched = RoleProcess(role, process, f"http://127.0.0.1:{port}", log, started)
     try:
-        yield RoleProcess(role, process, f"http://127.0.0.1:{port}", log, started)
+        yield watched
     finally:
+        watched.client.close()
         process.terminate()
         try:
             process.wait(FAREWELL_S)
