@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from embedder.training.lessons import Lesson, Pace, drawn
-from embedder.training.nets.classifier import SmallNet, TorchLearner, as_input, export
+from embedder.training.nets.classifier import SmallNet, TorchLearner, export
+from embedder.training.nets.fitting import as_input
 
 
 def draw(rng: np.random.Generator) -> tuple[np.ndarray, int]:

@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from embedder.training.lessons import Lesson, Pace, drawn
-from embedder.training.nets.classifier import as_input
+from embedder.training.nets.fitting import as_input
 from embedder.training.nets.landmarks import LandmarkLearner, LandmarkNet, export
 
 SIZE = (32, 32)

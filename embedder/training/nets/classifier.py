@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedder.training.lessons import CENTRE, OUTPUT, SPREAD, Lesson
+from embedder.training.lessons import OUTPUT, Lesson
+from embedder.training.nets.fitting import Fitting, fit
 from embedder.training.nets.graph import SmallGraph, convolution
 
 WIDTHS = (16, 32, 64, 96)
+FITTING = Fitting(rate=3e-3, decay=0.02)
 
 
 class SmallNet(nn.Module):
@@ -39,38 +39,20 @@ class SmallNet(nn.Module):
 class TorchLearner:
     """A ``Learner``: a ``SmallNet`` from random weights, the same for the same ``seed`` and number of ``threads``."""
 
-    def __init__(self, seed: int = 0, threads: int = 1, rate: float = 3e-3) -> None:
+    def __init__(self, seed: int = 0, threads: int = 1) -> None:
         self._seed = seed
         self._threads = threads
-        self._rate = rate
 
     def __call__(self, lesson: Lesson, path: Path) -> None:
         torch.manual_seed(self._seed)
         torch.set_num_threads(self._threads)
         network = SmallNet(lesson.outputs).to(memory_format=torch.channels_last)
-        fit(network, lesson, self._rate)
+
+        def loss(pictures: Tensor, labels: Tensor) -> Tensor:
+            return functional.cross_entropy(network(pictures), labels, label_smoothing=0.02)
+
+        fit(network, lesson, loss, FITTING)
         export(network, lesson.size, path)
-
-
-def fit(network: SmallNet, lesson: Lesson, rate: float) -> None:
-    """Train on the lesson's batches, the learning rate falling to 0."""
-    network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=lesson.steps)
-    for step, (pictures, labels) in enumerate(lesson.batches, start=1):
-        loss = functional.cross_entropy(network(as_input(pictures)), torch.from_numpy(labels), label_smoothing=0.02)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        lesson.told(step, float(loss.detach()))
-    network.eval()
-
-
-def as_input(pictures: NDArray[np.uint8]) -> Tensor:
-    """(n, height, width, 3) BGR pictures as the network's input."""
-    # Permuted, it lies in memory with its channels last, which takes a third of the time off training.
-    return (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - CENTRE) / SPREAD
 
 
 def export(network: SmallNet, size: tuple[int, int], path: Path) -> None:

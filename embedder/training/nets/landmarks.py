@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedder.training.lessons import OUTPUT, Lesson
-from embedder.training.nets.classifier import as_input
+from embedder.training.nets.fitting import Fitting, fit
 from embedder.training.nets.graph import SmallGraph, convolution
 
 LAYERS = ((32, 2), (64, 2), (64, 1), (128, 2), (128, 1), (128, 2))
 """Channels and stride of each convolution."""
 HIDDEN = 128
+FITTING = Fitting(rate=1.5e-3, decay=1e-4, rising=0.05)
 WEIGHTS = (2.0, 2.0, 1.0, 0.5, 0.5)
 """Of each landmark: the eyes carry the alignment, and the mouth is behind the mask."""
 NEAR = 0.5
@@ -44,36 +45,24 @@ class LandmarkNet(nn.Module):
 class LandmarkLearner:
     """A ``Learner``: a ``LandmarkNet`` from random weights, the same for the same ``seed`` and ``threads``."""
 
-    def __init__(self, seed: int = 0, threads: int = 1, rate: float = 1.5e-3) -> None:
+    def __init__(self, seed: int = 0, threads: int = 1) -> None:
         self._seed = seed
         self._threads = threads
-        self._rate = rate
 
     def __call__(self, lesson: Lesson, path: Path) -> None:
         torch.manual_seed(self._seed)
         torch.set_num_threads(self._threads)
         network = LandmarkNet(lesson.size).to(memory_format=torch.channels_last)
-        fit(network, lesson, self._rate)
+        weights = torch.tensor(WEIGHTS).repeat_interleave(2)
+
+        def loss(pictures: Tensor, offsets: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                found = network(pictures)
+            missed = functional.smooth_l1_loss(found.float(), offsets, beta=NEAR, reduction="none")
+            return (missed * weights).mean()
+
+        fit(network, lesson, loss, FITTING)
         export(network, lesson.size, path)
-
-
-def fit(network: LandmarkNet, lesson: Lesson, rate: float) -> None:
-    """Train on the lesson's batches, whose labels are the (n, 10) offsets; the learning rate falls to 0."""
-    network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=lesson.steps, pct_start=0.05)
-    weights = torch.tensor(WEIGHTS).repeat_interleave(2)
-    for step, (pictures, offsets) in enumerate(lesson.batches, start=1):
-        with torch.autocast("cpu", torch.bfloat16):
-            found = network(as_input(pictures))
-        missed = functional.smooth_l1_loss(found.float(), torch.from_numpy(offsets), beta=NEAR, reduction="none")
-        loss = (missed * weights).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        lesson.told(step, float(loss.detach()))
-    network.eval()
 
 
 def export(network: LandmarkNet, size: tuple[int, int], path: Path) -> None:
