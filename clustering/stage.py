@@ -46,6 +46,8 @@ class ClusterStage:
     def foresee(self, batch: Sequence[Delivery]) -> None:
         """Begin to search for the faces of ``batch``, in a thread of its own: BLAS lets others work meanwhile."""
         faces = _faces(batch)
+        if not faces:
+            return
         faults = self._faults(faces)
         before = self._foreseen[-1][0] if self._foreseen else None
         foresight = self._foresight([face for at, face in faces.items() if at not in faults], before)
@@ -99,7 +101,7 @@ class ClusterStage:
     def _foresaw(self, faces: list[FaceEmbedding]) -> Foresight:
         """What is known of ``faces``: what was foreseen, if these were the faces, else what is found now."""
         wanted = self._foresight(faces)
-        while self._foreseen:
+        while faces and self._foreseen:
             foresight, search = self._foreseen.popleft()
             search.result()
             if foresight.faces.same(wanted.faces) and foresight.settle():

@@ -14,7 +14,7 @@ from time import monotonic, perf_counter, sleep
 from pydantic import BaseModel, ConfigDict
 
 from deploy.settings import Settings
-from deploy.wiring import JOURNALS, TimedOutbox, build_pipeline
+from deploy.wiring import JOURNALS, READ_AHEAD, TimedOutbox, build_pipeline
 from ingest.claim_check import fetch
 from ingest.errors import AtmwatchError, BadRecord
 from ingest.folder import plan
@@ -133,7 +133,7 @@ def bench_pipeline(
         on_progress(progress)
 
     source = RepeatedSource(events, images, span + timedelta(hours=1))
-    worker = Worker(pipeline.chain, source, outbox, pace=Pace(batch=settings.batch), on_batch=watch)
+    worker = Worker(pipeline.chain, source, outbox, pace=Pace(batch=settings.batch, reach=READ_AHEAD), on_batch=watch)
     start = perf_counter()
     worker.run()
     seconds = perf_counter() - start

@@ -19,7 +19,7 @@ from deploy.report.page import ReportConfig, RunRecords, write_report
 from deploy.report.thumbnails import picture_crop
 from deploy.settings import Settings
 from deploy.summary import Run, Summary, build_summary, write_summary
-from deploy.wiring import JOURNALS, Pipeline, TimedOutbox, build_pipeline
+from deploy.wiring import JOURNALS, READ_AHEAD, Pipeline, TimedOutbox, build_pipeline
 from ingest.claim_check import fetch, frame_time, printable, uri_path
 from ingest.errors import Corrupt, UsageError
 from ingest.folder import FolderSource, plan
@@ -103,7 +103,7 @@ def replay(
             FolderSource(inputs),
             outbox,
             snapshots=SnapshotStore(out / STATE),
-            pace=Pace(batch=settings.batch, snapshot_every=64),
+            pace=Pace(batch=settings.batch, reach=READ_AHEAD, snapshot_every=64),
             on_batch=watcher.batch,
         )
         watcher.recovered(worker.recover())

@@ -20,7 +20,7 @@ from clustering.stage import ClusterStage
 from deploy.routes import alerter_routes, clusterer_routes, embedder_routes
 from deploy.settings import Settings, model_folder
 from deploy.watch import Measured, Watch, fetching, polling
-from deploy.wiring import build_embedder, linked_card
+from deploy.wiring import READ_AHEAD, build_embedder, linked_card
 from embedder.cards import load_model_card
 from embedder.records import FaceEmbedding
 from embedder.stage import EmbedOptions, EmbedStage
@@ -46,8 +46,6 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 SUPERSEDED_PAUSE_S = 1.0
 """The longest pause before asking for work again: losing it to another process is no outage."""
 LASTING_S = 30.0
-READ_AHEAD = 8
-"""Commits' worth of inputs read at a time: while there is a backlog, all but the first are prepared meanwhile."""
 GRACE_S = 8.0
 """How long a role that is told to stop may take."""
 

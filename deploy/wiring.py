@@ -31,6 +31,8 @@ JOURNALS: dict[type[Record], str] = {
     Rejection: "rejected.jsonl",
 }
 """Which file of an output folder takes which records."""
+READ_AHEAD = 8
+"""Commits' worth of inputs read at a time: while there is a backlog, all but the first are prepared meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

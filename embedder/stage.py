@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -35,10 +36,17 @@ class EmbedOptions:
     fetch: Callable[[AtmEvent], bytes] | None = None
 
 
+AHEAD = 2
+"""Batches begun with before their turn, at most: the next one to be processed, and the one behind it."""
+_Begun = dict[int, tuple[Record, Future[Delivery | ErrorAnswer]]]
+"""By the identity of a record, which is held on to so that nobody else gets it."""
+
+
 class EmbedStage:
     """Decodes and embeds the pictures of a batch side by side; keeps their order.
 
-    Holds its worker threads until ``close``.
+    Those of a batch that it is told to foresee are begun with as soon as a thread is free, so that none waits while
+    later stages are at work.  Holds its worker threads until ``close``.
     """
 
     name = "embedder"
@@ -51,17 +59,38 @@ class EmbedStage:
         cv2.setNumThreads(1)
         self.threads = self._options.threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="embed")
+        self._foreseen: deque[_Begun] = deque(maxlen=AHEAD)
+
+    def foresee(self, batch: Sequence[Delivery]) -> None:
+        """Begin with the pictures of ``batch``."""
+        self._foreseen.append(
+            {id(delivery.record): (delivery.record, self._pool.submit(self._one, delivery)) for delivery in batch}
+        )
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
         """What became of each.  Raises ``Unavailable``; for single pictures that fail, after a try of all others."""
-        outcomes = list(self._pool.map(self._one, batch))
+        begun = self._begun(batch)
+        futures = [
+            begun[id(delivery.record)][1] if id(delivery.record) in begun else self._pool.submit(self._one, delivery)
+            for delivery in batch
+        ]
+        outcomes = [future.result() for future in futures]
         if failed := [outcome for outcome in outcomes if isinstance(outcome, ErrorAnswer)]:
             raise max(failed, key=attrgetter("retry_after"))
         return [outcome for outcome in outcomes if isinstance(outcome, Delivery)]
 
     def close(self) -> None:
         """Let go of the threads, after the work at hand."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _begun(self, batch: Sequence[Delivery]) -> _Begun:
+        """What was begun with of ``batch``: the oldest that was foreseen, if it was this one.
+
+        What is tried again was not: the first try has taken it.
+        """
+        if self._foreseen and any(id(delivery.record) in self._foreseen[0] for delivery in batch):
+            return self._foreseen.popleft()
+        return {}
 
     def _one(self, delivery: Delivery) -> Delivery | ErrorAnswer:
         if not isinstance(delivery.record, AtmEvent):

@@ -26,12 +26,14 @@ from ingest.stage import Delivery, Foreseeing, Stage, Stateful, stateful_in
 class Pace:
     """How a worker spends its time.
 
-    ``batch`` is the number of inputs at most in a commit, ``snapshot_every`` the number of commits between
-    snapshots, ``idle_s`` the wait when a stream has nothing, ``longest_pause_s`` where the pauses before a
-    retry, which double from what ``Unavailable`` asks for, end to grow.
+    ``batch`` is the number of inputs at most in a commit, ``reach`` how many commits' worth are read at a time, so that
+    a stage may begin with the next while it is at work.  ``snapshot_every`` is the number of commits between snapshots,
+    ``idle_s`` the wait when a stream has nothing, ``longest_pause_s`` where the pauses before a retry, which double
+    from what ``Unavailable`` asks for, end to grow.
     """
 
     batch: int = 32
+    reach: int = 1
     snapshot_every: int = 256
     idle_s: float = 0.1
     longest_pause_s: float = 30.0
@@ -127,7 +129,7 @@ class Worker:
             while not stop.is_set():
                 if until_exhausted and self._source.exhausted:
                     break
-                batch = self._persist(lambda: self._source.poll(self._pace.batch), stop)
+                batch = self._persist(lambda: self._source.poll(self._pace.batch * self._pace.reach), stop)
                 if batch:
                     self.step(batch, stop)
                 elif not (until_exhausted and self._source.exhausted):

@@ -234,3 +234,55 @@ def test_pictures_that_fail_are_waited_for_side_by_side(
     assert caught.value.retry_after == 7
     assert sorted(tried) == ["bad-1", "bad-2", "bad-7", "fine"]
     stage.close()
+
+
+def test_what_was_foreseen_gives_the_same_and_is_done_once(embedder: Embedder, pictures: dict[str, bytes]) -> None:
+    fetched: list[str] = []
+
+    def watched(record: AtmEvent) -> bytes:
+        fetched.append(record.event_id)
+        return fetch(record, limits=ImageLimits())
+
+    plain = EmbedStage(embedder, EmbedOptions(threads=2))
+    ahead = EmbedStage(embedder, EmbedOptions(threads=2, fetch=watched))
+    image = next(iter(pictures.values()))
+    batches = [sent(event(f"e{n}", image), event(f"f{n}", b"no picture")) for n in range(3)]
+    try:
+        ahead.foresee(batches[0])
+        for batch, following in zip(batches, [*batches[1:], None], strict=True):
+            if following is not None:
+                ahead.foresee(following)
+            assert ahead.process(batch) == plain.process(batch)
+        assert sorted(fetched) == ["e0", "e1", "e2", "f0", "f1", "f2"]
+    finally:
+        plain.close()
+        ahead.close()
+
+
+def test_a_foreseen_picture_that_failed_is_fetched_again(embedder: Embedder, pictures: dict[str, bytes]) -> None:
+    """And those that earlier stages took out of the batch are no hindrance."""
+    tries: list[str] = []
+
+    def failing_once(record: AtmEvent) -> bytes:
+        tries.append(record.event_id)
+        if tries.count(record.event_id) == 1 and record.event_id == "e1":
+            what = "the store"
+            raise ErrorAnswer(what, 0.0)
+        return fetch(record, limits=ImageLimits())
+
+    stage = EmbedStage(embedder, EmbedOptions(threads=2, fetch=failing_once))
+    image = next(iter(pictures.values()))
+    first, second = sent(event("e0", image), event("e1", image)), sent(event("e2", image))
+    try:
+        stage.foresee(first)
+        stage.foresee(second)
+        with pytest.raises(ErrorAnswer):
+            stage.process(first)
+        assert [type(outcome.record) for outcome in stage.process(first)] == [FaceEmbedding] * 2
+        refused = Rejection(
+            reason=Reason.UNKNOWN_SCOPE, source="s", detail="d", stage="admission", position=second[0].position
+        )
+        assert stage.process([Delivery(refused, second[0].position)])[0].record is refused
+        assert [type(outcome.record) for outcome in stage.process(second)] == [FaceEmbedding]
+    finally:
+        stage.close()

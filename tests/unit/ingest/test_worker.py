@@ -367,6 +367,16 @@ def test_a_long_batch_is_committed_in_pieces_each_foreseen_before_the_one_ahead_
     assert prophet.heard == [("now", 0)]  # with nothing to do meanwhile there is no use in looking ahead
 
 
+def test_so_many_commits_worth_are_read_at_a_time() -> None:
+    prophet, outbox = Prophet(), Recorder()
+    assert Worker(prophet, MemorySource(STREAM[:10]), outbox, pace=Pace(batch=2, reach=3)).run() == 10
+    assert prophet.heard == [
+        *[("ahead", 0), ("ahead", 2), ("now", 0), ("ahead", 4), ("now", 2), ("now", 4)],
+        *[("ahead", 6), ("ahead", 8), ("now", 6), ("now", 8)],
+    ]
+    assert [count for count, _ in outbox.commits] == [2] * 5
+
+
 def test_between_pieces_it_can_be_told_to_stop() -> None:
     stop, outbox = threading.Event(), Recorder()
     worker = Worker(Fetcher(), MemorySource(STREAM), outbox, pace=Pace(batch=4), on_batch=lambda _: stop.set())
