@@ -25,6 +25,8 @@ from ingest.errors import UsageError
 TEACHER = "sface"
 LANDMARKS = "landmarks"
 """What places the landmarks by which faces are aligned for a model that is trained here."""
+EVENLY = (1.0, 1.0, 1.0, 1.0, 1.0)
+"""How much each landmark weighs in that: it knows where the mouth is behind a mask, and the detector does not."""
 Tell = Callable[[str, int, int, str], None]
 """Hears what is being done, how far it is, of how much, and a detail."""
 
@@ -111,6 +113,7 @@ def _card(folder: Path, order: TemplateOrder, teacher: ModelCard, learnt: str) -
             "limits": "Measured on few people unless its card says otherwise; a bank measures on its own pictures.",
             "model_id": f"{order.name}-{digest[:12]}",
             "landmarks": LANDMARKS,
+            "landmark_weights": EVENLY,
             "input_name": INPUT,
             "input_size": (order.training.rows, WIDTH),
             "mean": CENTRE,

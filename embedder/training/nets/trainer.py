@@ -50,7 +50,7 @@ class TrainingOptions:
     zero-shot models", CVPR 2022).  ``device`` is PyTorch's name.
     """
 
-    steps: int = 1600
+    steps: int = 2400
     samples: int = 32
     rows: int = 104
     widths: tuple[int, ...] = (*WIDTHS[:6], *(464,) * 6, 832, 704)
@@ -58,7 +58,7 @@ class TrainingOptions:
     decay: float = 0.01
     warm_up: int = 50
     early: int = 0
-    average: int = 150
+    average: int = 200
     blend: float = 0.75
     workers: int = 1
     every: int = 50
