@@ -34,16 +34,13 @@ GRAPH_SHA256 = "0b5fb507aba1df420ac06b856e7febd8a6347d1f909676cba730fb7a4d0363d0
 
 def template_codes(vectors: Vectors) -> TemplateCodes:
     """The codes (…, dim) of templates (…, dim) that are L2-normalised."""
-    limit = _limit(vectors)
-    codes: TemplateCodes = (np.clip(np.rint(vectors * (MOST / limit)), -MOST, MOST) + NONE).astype(np.uint8)
+    codes: TemplateCodes = (_rounded(vectors, MOST) + NONE).astype(np.uint8)
     return codes
 
 
 def probe_codes(vectors: Vectors) -> ProbeCodes:
     """The codes (…, dim) of the faces (…, dim) that are to be found; L2-normalised."""
-    limit = _limit(vectors)
-    scaled = np.clip(np.rint(vectors * (MOST_OF_PROBE / limit)), -MOST_OF_PROBE, MOST_OF_PROBE)
-    codes: ProbeCodes = scaled.astype(np.int8)
+    codes: ProbeCodes = _rounded(vectors, MOST_OF_PROBE).astype(np.int8)
     return codes
 
 
@@ -72,5 +69,8 @@ class Product:
         self._session.run_with_iobinding(binding)
 
 
-def _limit(vectors: Vectors) -> float:
-    return min(1.0, REACH / float(np.sqrt(vectors.shape[-1])))
+def _rounded(vectors: Vectors, most: int) -> Vectors:
+    """The numbers as whole ones from ``-most`` to ``most``."""
+    limit = min(1.0, REACH / float(np.sqrt(vectors.shape[-1])))
+    rounded: Vectors = np.clip(np.rint(vectors * (most / limit)), -most, most)
+    return rounded

@@ -44,13 +44,13 @@ class ClusterStage:
         self._foreseen: deque[tuple[Foresight, Future[None]]] = deque(maxlen=AHEAD)
 
     def foresee(self, batch: Sequence[Delivery]) -> None:
-        """Begin to search for the faces of ``batch``, in a thread of its own: BLAS lets others work meanwhile."""
+        """Begin to search for the faces of ``batch``, in a thread of its own, most of it outside of Python."""
         faces = _faces(batch)
         if not faces:
             return
         faults = self._faults(faces)
         before = self._foreseen[-1][0] if self._foreseen else None
-        foresight = self._foresight([face for at, face in faces.items() if at not in faults], before)
+        foresight = self._foresight(self._seen([face for at, face in faces.items() if at not in faults]), before)
         self._foreseen.append((foresight, self._searcher.submit(foresight.look)))
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
@@ -94,20 +94,23 @@ class ClusterStage:
                 faults[at] = BadRecord(Reason.MODEL_MISMATCH, detail)
         return faults
 
-    def _foresight(self, faces: list[FaceEmbedding], before: Foresight | None = None) -> Foresight:
-        seen = Seen.of(faces, self._card.dim, self._criteria.scale)
+    def _seen(self, faces: list[FaceEmbedding]) -> Seen:
+        return Seen.of(faces, self._card.dim, self._criteria.scale)
+
+    def _foresight(self, seen: Seen, before: Foresight | None = None) -> Foresight:
         return Foresight(seen, self.roster.gallery, self._criteria, before)
 
     def _foresaw(self, faces: list[FaceEmbedding]) -> Foresight:
         """What is known of ``faces``: what was foreseen, if these were the faces, else what is found now."""
-        wanted = self._foresight(faces)
+        seen = self._seen(faces)
         while faces and self._foreseen:
             foresight, search = self._foreseen.popleft()
             search.result()
-            if foresight.faces.same(wanted.faces) and foresight.settle():
+            if foresight.faces.same(seen) and foresight.settle():
                 return foresight
-        wanted.look()
-        return wanted
+        foresight = self._foresight(seen)
+        foresight.look()
+        return foresight
 
     def _sighting(self, face: FaceEmbedding, foresight: Foresight, place: int, position: Position) -> Sighting:
         choice = decide(face, foresight.best(place), foresight.known(place), self.roster, self._criteria)

@@ -17,12 +17,6 @@ Matrix = NDArray[np.float64]
 """(2, 3) affine transform that takes picture coordinates to aligned ones."""
 
 
-def moved(points: NDArray[np.floating], matrix: NDArray[np.floating | np.integer]) -> NDArray[np.float64]:
-    """Where ``matrix`` takes ``points`` (n, 2)."""
-    found: NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
-    return found
-
-
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating]) -> Matrix:
     """The rotation, scale and shift that brings ``source`` (n, 2) nearest to ``target`` (n, 2).
 

@@ -15,11 +15,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from embedder.align import moved, similarity
+from embedder.align import similarity
 from embedder.cards import load_landmark_card
 from embedder.detect import Face, Image, Points
 from embedder.onnx_pictures import PictureNetwork
-from embedder.warp import warp
+from embedder.warp import moved, warp
 from ingest.errors import Corrupt
 
 FARTHEST = 0.75

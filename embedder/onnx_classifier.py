@@ -25,7 +25,7 @@ class OnnxClassifier:
         self.card = card = load_classifier_card(folder)
         self.batch = batch
         self._network = PictureNetwork(folder, card, batch, card.output)
-        found = self._network([np.zeros((*card.input_size, 3), np.uint8)] * batch).shape
+        found = self._network.of_nothing().shape
         if found != (batch, len(card.labels)):
             message = f"{folder}: the model gives {found[1:]} values, but its card names {len(card.labels)} labels"
             raise Corrupt(message)

@@ -24,6 +24,7 @@ class PictureNetwork:
 
     def __init__(self, folder: Path, card: PictureCard, batch: int = 1, output: str | None = None) -> None:
         self._card = card
+        self._batch = batch
         self._outputs = None if output is None else [output]
         self._session = open_session(folder / card.file, card.sha256, {"batch": batch})
         wanted = [batch, 3, *card.input_size]
@@ -46,5 +47,5 @@ class PictureNetwork:
         return np.asarray(self._session.run(self._outputs, {card.input_name: blob})[0], np.float32)
 
     def of_nothing(self) -> NDArray[np.float32]:
-        """What it gives for one black picture: to see how much that is."""
-        return self([np.zeros((*self._card.input_size, 3), np.uint8)])
+        """What it gives for black pictures: to see how much that is."""
+        return self([np.zeros((*self._card.input_size, 3), np.uint8)] * self._batch)

@@ -38,8 +38,8 @@ class EmbedOptions:
 
 AHEAD = 2
 """Batches begun with before their turn, at most: the next one to be processed, and the one behind it."""
-_Begun = dict[int, tuple[Record, Future[Delivery | ErrorAnswer]]]
-"""By the identity of a record, which is held on to so that nobody else gets it."""
+_Begun = dict[Position, tuple[Record, Future[Delivery | ErrorAnswer]]]
+"""What was begun with, of which record, by where that stood."""
 
 
 class EmbedStage:
@@ -64,16 +64,18 @@ class EmbedStage:
     def foresee(self, batch: Sequence[Delivery]) -> None:
         """Begin with the pictures of ``batch``."""
         self._foreseen.append(
-            {id(delivery.record): (delivery.record, self._pool.submit(self._one, delivery)) for delivery in batch}
+            {delivery.position: (delivery.record, self._pool.submit(self._one, delivery)) for delivery in batch}
         )
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
         """What became of each.  Raises ``Unavailable``; for single pictures that fail, after a try of all others."""
         begun = self._begun(batch)
-        futures = [
-            begun[id(delivery.record)][1] if id(delivery.record) in begun else self._pool.submit(self._one, delivery)
-            for delivery in batch
-        ]
+        futures = []
+        for delivery in batch:
+            record, future = begun.get(delivery.position, (None, None))
+            # Another record stands there where an earlier stage has refused the one that was foreseen.
+            kept = future if record is delivery.record else None
+            futures.append(kept or self._pool.submit(self._one, delivery))
         outcomes = [future.result() for future in futures]
         if failed := [outcome for outcome in outcomes if isinstance(outcome, ErrorAnswer)]:
             raise max(failed, key=attrgetter("retry_after"))
@@ -88,7 +90,7 @@ class EmbedStage:
 
         What is tried again was not: the first try has taken it.
         """
-        if self._foreseen and any(id(delivery.record) in self._foreseen[0] for delivery in batch):
+        if self._foreseen and any(delivery.position in self._foreseen[0] for delivery in batch):
             return self._foreseen.popleft()
         return {}
 

@@ -14,6 +14,12 @@ LONGEST = 2**15 - 2
 """The longest side in pixels that OpenCV warps."""
 
 
+def moved(points: NDArray[np.floating], matrix: NDArray[np.floating | np.integer]) -> NDArray[np.float64]:
+    """Where ``matrix`` (2, 3) takes ``points`` (n, 2)."""
+    found: NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
+    return found
+
+
 def warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The (height, width) = ``size`` view of ``image`` (H, W, 3), black outside of it.
 
@@ -34,7 +40,7 @@ def _reduced(
     extent = np.array([image.shape[1], image.shape[0]])
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]], np.float64)
-    seen = corners @ inverse[:, :2].T + inverse[:, 2]
+    seen = moved(corners, inverse)
     # At least one pixel is left, so that a look past the picture is black too.
     low = np.clip(np.floor(seen.min(axis=0)).astype(int) - steps, 0, extent - 1)
     high = np.clip(np.ceil(seen.max(axis=0)).astype(int) + steps, low + 1, extent)

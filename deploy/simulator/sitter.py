@@ -12,6 +12,7 @@ from deploy.simulator.people import Portrait
 from embedder.align import similarity
 from embedder.detect import Image, Points
 from embedder.synthetic_masks import MaskKind, draw_mask
+from embedder.warp import moved
 from ingest.claim_check import read_file
 from ingest.images import decode
 from ingest.limits import DEFAULT_LIMITS
@@ -51,7 +52,7 @@ def seat(portrait: Portrait) -> Sitter:
     end = min(HEIGHT, int(np.flatnonzero(inside[:, WIDTH // 2])[-1]) + 1)
     if end < HEIGHT:
         _dress(upright, alpha, end)
-    landmarks = (portrait.landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    landmarks = moved(portrait.landmarks, matrix).astype(np.float32)
     return Sitter(_layers(upright, alpha), landmarks)
 
 

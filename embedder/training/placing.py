@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from embedder.align import Matrix, moved, similarity
+from embedder.align import Matrix, similarity
 from embedder.cards import LandmarkCard, ModelCard
 from embedder.detect import Face, Image, Points
 from embedder.landmarks import Landmarker
@@ -27,6 +27,7 @@ from embedder.training.pool import MARGIN, Pool
 from embedder.training.shipping import ModelFolder, Origin
 from embedder.training.straight import straight
 from embedder.training.wear import Told
+from embedder.warp import moved
 
 NAME, TITLE = "landmarks", "Landmarks of bare and of masked faces, to a part of a pixel"
 SIZE = (64, 64)

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from embedder.align import moved, similarity
+from embedder.align import similarity
 from embedder.crop import eye_region
 from embedder.detect import Detector, Image, Points
 from embedder.model import VectorModel
 from embedder.quality import GateOptions, check_quality, main_face, measure
 from embedder.training.sources import Source
-from embedder.warp import warp
+from embedder.warp import moved, warp
 from ingest.errors import BadRecord, UsageError
 from ingest.images import decode
 from ingest.limits import ImageLimits

@@ -166,8 +166,8 @@ class Training:
             raise UsageError(message)
         if widths == WIDTHS:
             return network
-        seen = np.concatenate([self._samples[number].pictures for number in range(THINNING)])
-        return thinned(network.eval().to(memory_format=torch.channels_last), as_input(seen), widths, told)
+        seen, _ = _collate([self._samples[number] for number in range(THINNING)])
+        return thinned(network.eval().to(memory_format=torch.channels_last), seen, widths, told)
 
     def run(self, on_progress: Callable[[Progress], None], stopped: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step; a checkpoint is written with every word of progress, and when ``stopped`` says so."""
@@ -205,10 +205,8 @@ class Training:
         network = self._blended()
         options = replace(self._samples.options, masked=(1.0, 0.0), labelled=0.5, seed=self._samples.options.seed + 1)
         samples = self._samples.drawn_otherwise(options)
-        pairs = [samples[number] for number in range(WHITENING)]
-        views = as_input(np.concatenate([pair.pictures for pair in pairs])).unflatten(0, (WHITENING, -1))
-        same = torch.tensor([bool(pair.rows[0] == pair.rows[1]) for pair in pairs])
-        return whitened(network, views, same)
+        pictures, rows = _collate([samples[number] for number in range(WHITENING)])
+        return whitened(network, pictures.unflatten(0, (WHITENING, -1)), rows[:, 0] == rows[:, 1])
 
     def _blended(self) -> PeriocularNet:
         found = PeriocularNet(self._options.rows, self._options.widths)

@@ -272,7 +272,7 @@ def test_a_foreseen_picture_that_failed_is_fetched_again(embedder: Embedder, pic
 
     stage = EmbedStage(embedder, EmbedOptions(threads=2, fetch=failing_once))
     image = next(iter(pictures.values()))
-    first, second = sent(event("e0", image), event("e1", image)), sent(event("e2", image))
+    first, second = sent(event("e0", image), event("e1", image)), sent(*[event("e2", image)] * 3)[2:]
     try:
         stage.foresee(first)
         stage.foresee(second)
@@ -284,5 +284,16 @@ def test_a_foreseen_picture_that_failed_is_fetched_again(embedder: Embedder, pic
         )
         assert stage.process([Delivery(refused, second[0].position)])[0].record is refused
         assert [type(outcome.record) for outcome in stage.process(second)] == [FaceEmbedding]
+    finally:
+        stage.close()
+
+
+def test_a_foreseen_record_that_comes_twice_keeps_both_places(embedder: Embedder, pictures: dict[str, bytes]) -> None:
+    stage = EmbedStage(embedder, EmbedOptions(threads=2))
+    once = event("e0", next(iter(pictures.values())))
+    batch = sent(once, once)
+    try:
+        stage.foresee(batch)
+        assert [outcome.position for outcome in stage.process(batch)] == [delivery.position for delivery in batch]
     finally:
         stage.close()
