@@ -10,12 +10,8 @@ because older ones add up two products in sixteen: 127 x 127 x 2 fits.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-
-from embedder.onnx_runtime import open_session
 
 Vectors = NDArray[np.float32]
 TemplateCodes = NDArray[np.uint8]
@@ -28,8 +24,6 @@ MOST = 63
 MOST_OF_PROBE = 127
 REACH = 5.6
 """What numbers go up to, in parts of the root mean square of a unit vector's: those of 34,000 faces reach 5.0."""
-GRAPH = Path(__file__).with_name("product.onnx")
-GRAPH_SHA256 = "0b5fb507aba1df420ac06b856e7febd8a6347d1f909676cba730fb7a4d0363d0"
 
 
 def template_codes(vectors: Vectors) -> TemplateCodes:
@@ -52,21 +46,6 @@ def whole(codes: TemplateCodes) -> Vectors:
 def scores(templates: TemplateCodes, probe: ProbeCodes) -> Scores:
     """The products (n,) of some ``templates`` (n, dim) and one ``probe`` (dim,)."""
     return np.asarray(whole(templates) @ probe.astype(np.float32), np.int32)
-
-
-class Product:
-    """Products of many templates with many probes, by ONNX Runtime; safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._session = open_session(GRAPH, GRAPH_SHA256, {})
-
-    def __call__(self, templates: TemplateCodes, probes: ProbeCodes, out: Scores) -> None:
-        """Write those of ``templates`` (n, dim) and ``probes`` (dim, q) into ``out`` (n, q); all C-contiguous."""
-        binding = self._session.io_binding()
-        binding.bind_cpu_input("templates", templates)
-        binding.bind_cpu_input("probes", probes)
-        binding.bind_output("scores", "cpu", 0, np.int32, out.shape, out.ctypes.data)
-        self._session.run_with_iobinding(binding)
 
 
 def _rounded(vectors: Vectors, most: int) -> Vectors:

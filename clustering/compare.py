@@ -17,7 +17,7 @@ from embedder.scale import Looks, Scale
 
 DECIMALS = 6
 """Scores are rounded to so many: beyond them, results depend on how the processor adds up."""
-AT_A_TIME = 32
+AT_A_TIME = 256
 """Faces whose templates are taken out at a time: what is worked on stays in the processor's cache."""
 
 

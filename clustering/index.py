@@ -8,23 +8,16 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.codes import NONE, ProbeCodes, Product, Scores, TemplateCodes, Vectors, scores, template_codes, whole
+from clustering.codes import NONE, ProbeCodes, Scores, TemplateCodes, Vectors, scores, template_codes, whole
+from clustering.nearest import GROUP, STRIPE, Nearest
 
 Rows = NDArray[np.int64]
 NOTHING = -(2**30)
 """The score of no row at all: less than any, and its opposite is a number too."""
-GROWTH = 4096
-"""Rows are made room for so many at a time, at least."""
-GROUP = 16
-"""Rows of whose scores only the best is looked at when a first bound is sought."""
-SAMPLE = 3
-"""Groups of rows, for each row wanted, that the first bound is taken from."""
-PRODUCTS = 1 << 20
-"""Scores held at a time: 4 MB, which stay in the processor's cache."""
-MERGE = 2
-"""As soon as so many times the rows wanted have come up, the bound is drawn tighter."""
-TIES = 32
-"""More candidates than so many times the rows wanted are no accident: many rows are alike, or clear."""
+GROWTH = 2 * STRIPE
+"""Rows are made room for so many at a time, at least, and always whole stripes."""
+FEW = 4
+"""With fewer groups of rows than so many times the rows wanted, FAISS is as quick."""
 
 
 class VectorIndex(Protocol):
@@ -66,11 +59,10 @@ class VectorIndex(Protocol):
 
 
 class FaissIndex:
-    """Exact search over rows of memory, by FAISS while there are few or too many are alike.
+    """Exact search over rows of memory: by FAISS while there are few, by ``Nearest`` when there are many.
 
-    The codes of many rows are multiplied by ONNX Runtime, in a quarter of the time that NumPy's BLAS takes for
-    float32, and FAISS's longer still.  A row is written in place, where a FAISS index moves all of itself to
-    remove one.  A clear row is all zeros, so its score is 0; only rows marked as filled are given out.
+    A row is written in place, where a FAISS index moves all of itself to remove one.  A clear row is all zeros, so
+    its score is 0; only rows marked as filled are given out.
     """
 
     def __init__(self, dim: int) -> None:
@@ -79,8 +71,7 @@ class FaissIndex:
         self._memory = np.zeros((0, dim), np.float32)
         self._codes = _clear(0, dim)
         self._reach = 0
-        self._product = Product()
-        self._spare: list[Scores] = []
+        self._nearest = Nearest()
 
     def __len__(self) -> int:
         return len(self._filled)
@@ -109,58 +100,24 @@ class FaissIndex:
 
     def search(self, probes: ProbeCodes, k: int) -> tuple[Scores, Rows]:
         reach = self._reach  # the index as it is now: another thread may let it grow meanwhile
-        codes, filled = self._codes[:reach], self._filled[:reach].copy()
+        codes, filled = self._codes, self._filled[:reach].copy()
         found, rows = _nothing(len(probes), k)
         most = min(k, int(filled.sum()))
         if not (most and len(probes)):
             return found, rows
-        sample = SAMPLE * GROUP * most
-        by_product = sample < reach and sample <= PRODUCTS
-        some = PRODUCTS // sample if by_product else len(probes)
-        for start in range(0, len(probes), some):
-            part = slice(start, start + some)
-            best = self._by_product(probes[part], codes, filled, most) if by_product else None
-            found[part, :most], rows[part, :most] = best or _by_faiss(probes[part], codes, filled, most)
+        if most < k or FEW * GROUP * k > reach:
+            found[:, :most], rows[:, :most] = _by_faiss(probes, codes[:reach], filled, most)
+            return found, rows
+        found, rows = self._nearest(codes[: -(-reach // STRIPE) * STRIPE], probes, k)
+        # Rows that are clear score 0, and crowd out negative scores.
+        low = np.flatnonzero(found[:, -1] <= 0)
+        if len(low):
+            found[low], rows[low] = _by_faiss(probes[low], codes[:reach], filled, k)
         return found, rows
-
-    def _by_product(
-        self, probes: ProbeCodes, codes: TemplateCodes, filled: NDArray[np.bool_], k: int
-    ) -> tuple[Scores, Rows] | None:
-        """The best rows out of all scores, a stripe of rows at a time; None where too many are alike.
-
-        To sort all scores would take longer than to compute them.  The ``k``-th best so far is a bound below which
-        nothing more is of use, and next to all scores are; the first bound is that of a sample of the rows.
-        """
-        count = len(probes)
-        space = self._spare.pop() if self._spare else np.empty(PRODUCTS, np.int32)
-        best, bounds = _nothing(count, k), np.zeros(0, np.int32)
-        clear = np.flatnonzero(~filled)
-        stripe = PRODUCTS // count
-        waiting: list[tuple[Scores, Rows]] = []
-        hit = waits = 0
-        across = np.ascontiguousarray(probes.T)
-        for start in range(0, len(codes), stripe):
-            part = codes[start : start + stripe]
-            products = space[: len(part) * count].reshape(len(part), count)
-            self._product(part, across, products)
-            products[clear[(clear >= start) & (clear < start + stripe)] - start] = NOTHING
-            bounds = bounds if start else _sampled_bounds(products, k)
-            hits = np.flatnonzero(products >= bounds)
-            waiting.append((products.ravel()[hits], hits + start * count))
-            hit, waits = hit + len(hits), waits + len(hits)
-            if hit > TIES * k * count:
-                return None
-            if waits >= MERGE * k * count or start + stripe >= len(codes):
-                values, places = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
-                best = _merged(best, values, *np.divmod(places, count))
-                bounds = best[0].min(axis=1)
-                waiting, waits = [], 0
-        self._spare[:] = [space]  # kept, because new memory costs as much as half of the product
-        order = np.argsort(-best[0], axis=1, kind="stable")
-        return np.take_along_axis(best[0], order, axis=1), np.take_along_axis(best[1], order, axis=1)
 
     def _make_room(self, rows: int) -> None:
         more = max(rows - len(self._filled), GROWTH, len(self._filled) // 4)
+        more += -more % STRIPE
         # New arrays: whoever is searching goes on in the old ones.
         self._filled = np.concatenate([self._filled, np.zeros(more, np.bool_)])
         self._memory = np.concatenate([self._memory, np.zeros((more, self.dim), np.float32)])
@@ -176,28 +133,6 @@ def _by_faiss(probes: ProbeCodes, codes: TemplateCodes, filled: NDArray[np.bool_
     if not filled[rows].all():  # zeros crowd out negative scores: look again among the filled rows alone
         return _exhaustive(probes, codes, np.flatnonzero(filled), k)
     return found.astype(np.int32), rows
-
-
-def _sampled_bounds(products: Scores, k: int) -> Scores:
-    """For each column of ``products`` (n, q), what ``k`` of it at least reach."""
-    groups = SAMPLE * k
-    bests = products[: groups * GROUP].reshape(GROUP, groups, -1).max(axis=0)
-    bounds: Scores = np.partition(bests, groups - k, axis=0)[groups - k]
-    return bounds
-
-
-def _merged(best: tuple[Scores, Rows], values: Scores, rows: Rows, places: Rows) -> tuple[Scores, Rows]:
-    """The ``best`` (q, k) after ``values`` of ``rows`` have come to the probes at ``places``; in no order."""
-    probes, k = best[0].shape
-    counts = np.bincount(places, minlength=probes)
-    order = np.argsort(places.astype(np.uint16 if probes < 1 << 16 else np.int64), kind="stable")
-    sorted_places = places[order]
-    columns = k + np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    all_values, all_rows = _nothing(probes, k + int(counts.max()))
-    all_values[:, :k], all_rows[:, :k] = best
-    all_values[sorted_places, columns], all_rows[sorted_places, columns] = values[order], rows[order]
-    chosen = np.argpartition(-all_values, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(all_values, chosen, axis=1), np.take_along_axis(all_rows, chosen, axis=1)
 
 
 class NumpyIndex:

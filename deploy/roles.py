@@ -17,6 +17,7 @@ from alerts.rulefile import load_rules
 from alerts.stage import AlertStage
 from clustering.records import Sighting
 from clustering.stage import ClusterStage
+from deploy import interpreter
 from deploy.routes import alerter_routes, clusterer_routes, embedder_routes
 from deploy.settings import Settings, model_folder
 from deploy.watch import Measured, Watch, fetching, polling
@@ -144,6 +145,7 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
     config = settings.kafka
 
     def loop() -> None:
+        interpreter.give_up_memory()
         check_topics(config, work.topics)
         most = READ_AHEAD * settings.stream_batch
         member = Member(config, work.role, [work.topics[0]], most)
@@ -179,6 +181,7 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
 
         def turned(_held: Sequence[str]) -> None:
             if restoring:  # several at a time were restored one after the other
+                interpreter.keep_memory()
                 watch.restored(monotonic() - restoring[0][0])
             for _, measured in restoring:
                 measured.size()

@@ -35,7 +35,8 @@ class Outbox(Protocol):
         """Make ``outputs`` durable together with the inputs that they cover: ``upto``, the last of each partition.
 
         After a crash either all of it is there or none.  An outbox of a single journal takes inputs of one
-        partition only, and raises ``ValueError`` for others before anything is written.
+        partition only, and raises ``ValueError`` for others before anything is written.  May be called in another
+        thread than the rest, while nothing else is.
         """
         ...
 

@@ -8,14 +8,16 @@ anything twice, so models and thresholds may have changed meanwhile.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from random import SystemRandom
 from threading import Event
 
 from ingest.bus import Outbox, Source
+from ingest.commits import Commits
 from ingest.errors import Corrupt, Unavailable
 from ingest.records import Position, Record
 from ingest.snapshots import Snapshot, SnapshotStore
@@ -65,8 +67,9 @@ class Progress:
 class Worker:
     """Runs ``stage`` over ``source`` into ``outbox``, exactly once for each input.
 
-    A worker belongs to one thread, and so do the things that it was given; only the ``stop`` event of ``run``
-    may be set from elsewhere.  It runs once.  Raises ``ValueError`` when two stateful stages share a name.
+    A worker belongs to one thread, and so do the things that it was given, except that ``outbox`` may be committed to
+    in another one while nothing else is asked of it; only the ``stop`` event of ``run`` may be set from elsewhere.
+    It runs once.  Raises ``ValueError`` when two stateful stages share a name.
     """
 
     def __init__(
@@ -140,28 +143,31 @@ class Worker:
     def step(self, batch: list[Delivery], stop: Event) -> None:
         """Process and commit ``batch``, for a caller that polls itself; ``recover`` comes before the first.
 
-        A long one is committed piece by piece, and while the stage works on a piece it may begin with the next.  When
-        told to stop, what is not committed yet is left.  What the commit raises ends the worker.
+        A long one is committed piece by piece; while a piece is being committed the stage works on the next, and may
+        begin with the one behind that.  All is committed at the end, but for what the stage had not come to when told
+        to stop.  What a commit raises ends the worker.
         """
         size = self._pace.batch
         pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
         ahead = self._stage.foresee if isinstance(self._stage, Foreseeing) and len(pieces) > 1 else None
         if ahead:
             ahead(pieces[0])
-        for piece, following in zip_longest(pieces, pieces[1:]):
-            if stop.is_set():
-                return
-            if ahead and following:
-                ahead(following)
-            self._commit(piece, stop)
+        with Commits(self._outbox, self._committed) as commits:
+            for piece, following in zip_longest(pieces, pieces[1:]):
+                if stop.is_set():
+                    break
+                if ahead and following:
+                    ahead(following)
+                deliveries = self._persist(partial(self._stage.process, piece), stop)
+                if deliveries is None:
+                    break
+                commits.settle()
+                # A snapshot comes of what is committed, so nothing more may have been decided then.
+                due = self._unsaved + 1 >= self._pace.snapshot_every
+                commit = commits.begin if following and not due else commits.make
+                commit(piece, tuple(delivery.record for delivery in deliveries))
 
-    def _commit(self, batch: list[Delivery], stop: Event) -> None:
-        deliveries = self._persist(lambda: self._stage.process(batch), stop)
-        if deliveries is None:
-            return
-        outputs = tuple(delivery.record for delivery in deliveries)
-        upto = {delivery.position.partition: delivery.position for delivery in batch}
-        self._outbox.commit(outputs, *upto.values())
+    def _committed(self, batch: Sequence[Delivery], outputs: tuple[Record, ...]) -> None:
         self._last = position = batch[-1].position
         self._unsaved += 1
         self.events += len(batch)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy import interpreter
 from deploy.cli.console import Model, Rules, Threads, stopping
 from deploy.metrics import Role
 from deploy.observe import observed
@@ -73,6 +74,7 @@ def command(
     error; /livez, /readyz and /metrics are on ATMWATCH_HTTP__HOST and ATMWATCH_HTTP__PORT.
     """
     settings = load_settings(rules=rules, model=model, threads=threads)
+    interpreter.prepare()
     with stopping() as stop, observed(Role(role.value), settings) as watch:
         runners = runners_of(role, settings)
         if len(runners) == 1:

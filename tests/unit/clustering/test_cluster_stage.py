@@ -11,7 +11,8 @@ from templates import deliveries, face, model_card, people, unit
 
 from clustering.calibration import probability
 from clustering.decide import Policy
-from clustering.index import GROUP, SAMPLE
+from clustering.index import FEW
+from clustering.nearest import GROUP
 from clustering.neighbours import SPARE
 from clustering.records import Decision, Sighting
 from clustering.roster import identity_id_of
@@ -217,7 +218,7 @@ def test_a_large_roster_is_searched_ahead_with_the_same_outcome() -> None:
         if at + 1 < len(batches):
             ahead.foresee(batches[at + 1])
         assert ahead.process(batch) == plain.process(batch)
-    assert len(plain.roster.gallery) > SAMPLE * GROUP * (2 + SPARE)
+    assert len(plain.roster.gallery) > FEW * GROUP * (2 + SPARE)
     assert ahead.snapshot() == plain.snapshot()
 
 

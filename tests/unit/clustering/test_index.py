@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from unittest import mock
 
 import numpy as np
 import pytest
 from templates import people
 
-from clustering import index as module
 from clustering.codes import probe_codes, scores, template_codes
-from clustering.index import GROUP, GROWTH, NOTHING, SAMPLE, FaissIndex, NumpyIndex, VectorIndex
+from clustering.index import GROWTH, NOTHING, FaissIndex, NumpyIndex, VectorIndex
 
 INDEXES = pytest.mark.parametrize("make", [FaissIndex, NumpyIndex])
 Make = Callable[[int], VectorIndex]
@@ -140,22 +138,36 @@ def test_more_can_be_asked_for_than_a_full_index_holds(make: Make) -> None:
     assert (np.sort(rows[:, :-3]) == np.arange(GROWTH)).all()
 
 
-@pytest.mark.parametrize("held", [SAMPLE * GROUP * 5, 3000, 10_000, 1 << 20])
-def test_stripes_of_any_size_give_the_same(held: int) -> None:
-    """However few scores are held at a time, and with rows that were never written or forgotten among the others."""
+@pytest.mark.parametrize("k", [1, 5, 40, 100])
+def test_rows_that_are_clear_are_never_among_the_best(k: int) -> None:
+    """Rows that were never written or forgotten stand among the others, and few or many rows are wanted."""
     index, oracle, known = FaissIndex(6), NumpyIndex(6), vectors(2500, 6)
     written = np.random.default_rng(1).permutation(4000)[: len(known)]
     for one in (index, oracle):
         one.put(written, known)
         one.clear(written[:300])
     asked = probes(21, 6, seed=2)
-    with mock.patch.object(module, "PRODUCTS", held):
-        found, rows = index.search(asked, 5)
-    expected, _ = oracle.search(asked, 5)
+    found, rows = index.search(asked, k)
+    expected, _ = oracle.search(asked, k)
     np.testing.assert_array_equal(found, expected)
     for probe, line, given in zip(asked, rows, found, strict=True):
         assert len(set(line.tolist())) == len(line)
         np.testing.assert_array_equal(oracle.scores(line, probe), given)
+
+
+def test_where_nobody_is_near_the_least_far_are_found() -> None:
+    """All scores are below those of clear rows, in a gallery of many rows."""
+    index, oracle = FaissIndex(3), NumpyIndex(3)
+    known = vectors(3000, 3)
+    known[:, 0] = -np.abs(known[:, 0]) - 2
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    for one in (index, oracle):
+        one.put(np.arange(0, 6000, 2), known)
+    asked = probe_codes(np.array([[1, 0, 0], [-1, 0, 0]], np.float32))
+    found, rows = index.search(asked, 4)
+    np.testing.assert_array_equal(found, oracle.search(asked, 4)[0])
+    assert found[0, 0] < 0 < found[1, -1]
+    assert not (rows % 2).any()
 
 
 def test_a_search_may_go_on_while_rows_are_written() -> None:

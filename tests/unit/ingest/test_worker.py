@@ -377,9 +377,58 @@ def test_so_many_commits_worth_are_read_at_a_time() -> None:
     assert [count for count, _ in outbox.commits] == [2] * 5
 
 
+def test_a_piece_is_worked_on_while_the_one_before_is_committed() -> None:
+    """The first commit only ends once the second piece has been processed."""
+
+    class Waiting(Recorder):
+        reached = threading.Event()
+
+        def commit(self, outputs: Sequence[Record], position: Position) -> None:
+            assert self.reached.wait(5)
+            super().commit(outputs, position)
+
+    class Telling(Fetcher):
+        def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
+            if self.batches:
+                Waiting.reached.set()
+            return super().process(batch)
+
+    outbox = Waiting()
+    assert Worker(Telling(), MemorySource(STREAM[:10]), outbox, pace=Pace(batch=4, reach=3)).run() == 10
+    assert [position.offset for _, position in outbox.commits] == [3, 7, 9]
+
+
+def test_a_snapshot_holds_nothing_that_is_not_committed(tmp_path: Path) -> None:
+    """However many pieces are read at a time, and whenever a snapshot is due."""
+
+    class Checked(SnapshotStore):
+        saved = 0
+
+        def save(self, snapshot: Snapshot) -> None:
+            assert snapshot.position == outbox.committed()
+            until = Tally()
+            for record in outbox.journal():
+                until.apply(record)
+            assert snapshot.contents[until.name] == until.snapshot()
+            self.saved += 1
+            super().save(snapshot)
+
+    outbox, store = MemoryOutbox(), Checked(tmp_path)
+    pace = Pace(batch=2, reach=7, snapshot_every=3)
+    assert Worker(Tally(), MemorySource(STREAM), outbox, snapshots=store, pace=pace).run() == len(STREAM)
+    assert store.saved == 7  # of 20 commits
+
+
 def test_between_pieces_it_can_be_told_to_stop() -> None:
+    """What the stage has come to is committed."""
+
+    class Stopping(Fetcher):
+        def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
+            stop.set()
+            return super().process(batch)
+
     stop, outbox = threading.Event(), Recorder()
-    worker = Worker(Fetcher(), MemorySource(STREAM), outbox, pace=Pace(batch=4), on_batch=lambda _: stop.set())
+    worker = Worker(Stopping(), MemorySource(STREAM), outbox, pace=Pace(batch=4))
     worker.recover()
     worker.step([Delivery(r, Position(partition="memory", offset=n)) for n, r in enumerate(STREAM[:10])], stop)
     assert [position.offset for _, position in outbox.commits] == [3]
