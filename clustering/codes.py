@@ -51,5 +51,7 @@ def scores(templates: TemplateCodes, probe: ProbeCodes) -> Scores:
 def _rounded(vectors: Vectors, most: int) -> Vectors:
     """The numbers as whole ones from ``-most`` to ``most``."""
     limit = min(1.0, REACH / float(np.sqrt(vectors.shape[-1])))
-    rounded: Vectors = np.clip(np.rint(vectors * (most / limit)), -most, most)
+    rounded: Vectors = np.rint(vectors * np.float32(most / limit))
+    np.minimum(rounded, most, out=rounded)
+    np.maximum(rounded, -most, out=rounded)  # np.clip takes three times as long over a single vector
     return rounded

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +16,36 @@ from embedder.scale import Looks, Scale
 
 DECIMALS = 6
 """Scores are rounded to so many: beyond them, results depend on how the processor adds up."""
-AT_A_TIME = 256
+AT_A_TIME = 64
 """Faces whose templates are taken out at a time: what is worked on stays in the processor's cache."""
 
 
-class Resemblance(NamedTuple):
-    """Of a face and an identity: its ``score``, and the even score of the ``nearest`` template."""
+@dataclass(frozen=True, slots=True)
+class Resemblances:
+    """Of one face and some identities, by their numbers: ``scores``, and those of the ``nearest`` templates alone."""
 
-    score: float
-    nearest: float
+    scores: Mapping[int, float]
+    nearest: Mapping[int, float]
+
+    def without(self, numbers: Set[int]) -> Resemblances:
+        """The same but for those of ``numbers``."""
+        if numbers.isdisjoint(self.scores):
+            return self
+        kept = [number for number in self.scores if number not in numbers]
+        return Resemblances({n: self.scores[n] for n in kept}, {n: self.nearest[n] for n in kept})
+
+    def joined(self, other: Resemblances) -> Resemblances:
+        """These and the ``other`` ones."""
+        return Resemblances({**self.scores, **other.scores}, {**self.nearest, **other.nearest})
+
+    @staticmethod
+    def told(numbers: Sequence[Sequence[int]], compared: NDArray[np.float64]) -> list[Resemblances]:
+        """Those of each of n faces: what ``compare`` has said, (n, m, 2), of its ``numbers``, m at the most."""
+        told = zip(numbers, compared[..., 0].tolist(), compared[..., 1].tolist(), strict=True)
+        return [
+            Resemblances(dict(zip(of, scores, strict=False)), dict(zip(of, nearest, strict=False)))
+            for of, scores, nearest in told
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +70,9 @@ class Seen:
 def compare(
     faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale, linking: Linking
 ) -> NDArray[np.float64]:
-    """The ``Resemblance`` (n, m, 2) of each of n faces and the m identities whose ``numbers`` (n, m) stand in its line.
+    """How much each of n faces resembles the m identities whose ``numbers`` (n, m) stand in its line.
+
+    Of each (n, m, 2) the score, and the even score of the nearest template alone, as templates are now.
 
     A score is the mean of the ``best_of`` best even scores, corrected for their number: a mean of several is steadier
     than one; that it also comes out lower for a person of several looks than for one of a single picture is what

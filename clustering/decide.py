@@ -11,7 +11,7 @@ normalization in multilingual speaker recognition", Interspeech 2017), with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from clustering.compare import DECIMALS, Resemblance, Seen, compare
+from clustering.compare import DECIMALS, Resemblances, Seen, compare
 from clustering.gallery import Gallery
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
@@ -73,9 +73,7 @@ class Choice:
     slot: int | None
 
 
-def decide(
-    face: FaceEmbedding, best: Sequence[int], known: Mapping[int, Resemblance], roster: Roster, criteria: Criteria
-) -> Choice:
+def decide(face: FaceEmbedding, best: Sequence[int], known: Resemblances, roster: Roster, criteria: Criteria) -> Choice:
     """Choose the identity of ``face`` among those that it resembles.
 
     ``best`` are the numbers of the identities with the nearest templates: best first, of equals the first founded
@@ -86,20 +84,21 @@ def decide(
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     possible = list(islice((n for n in best if could_be_here(people[n], here, policy)), linking.cohort))
     others = best[: linking.cohort + 1]
-    missing = [number for number in dict.fromkeys(chain(others, possible)) if number not in known]
+    missing = [number for number in dict.fromkeys(chain(others, possible)) if number not in known.scores]
     if missing:
         seen = Seen.of([face], roster.gallery.index.dim, criteria.scale)
-        lines = compare(seen, np.array([missing]), roster.gallery, criteria.scale, linking)[0].tolist()
-        known = {**known, **{number: Resemblance(*line) for number, line in zip(missing, lines, strict=True)}}
-    order = sorted(possible, key=lambda number: (-known[number].score, number))
+        compared = compare(seen, np.array([missing]), roster.gallery, criteria.scale, linking)
+        known = known.joined(*Resemblances.told([missing], compared))
+    scores, nearest = known.scores, known.nearest
+    order = sorted(possible, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
-    background = background_of([known[n].nearest for n in others if n != chosen], linking)
+    background = background_of([nearest[n] for n in others if n != chosen], linking)
     if chosen is None:
         return Choice(None, None, None, 0)
-    score = known[chosen].score
+    score = scores[chosen]
     if score - linking.background * background < linking.threshold:
         return Choice(None, None, score, 0)
-    rival = known[order[1]].score if len(order) > 1 else None
+    rival = scores[order[1]] if len(order) > 1 else None
     return Choice(chosen, score, rival, choose_slot(chosen, face, roster.gallery, policy))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clustering.compare import Resemblance, Seen, compare
+from clustering.compare import Resemblances, Seen, compare
 from clustering.decide import Criteria
 from clustering.gallery import NOBODY, Gallery
 from clustering.neighbours import Neighbours
@@ -27,7 +27,7 @@ class Foresight:
         self._criteria = criteria
         earlier = None if before is None else before.near
         self.near: Neighbours = Neighbours(faces.vectors, gallery, criteria.policy.nearest, earlier)
-        self._known: list[dict[int, Resemblance]] = []
+        self._known: list[Resemblances] = []
         self._changed: set[int] = set()
 
     def look(self) -> None:
@@ -37,8 +37,7 @@ class Foresight:
         leading = [owners[:most] for owners in self.near.owners]
         numbers = np.array([line + [NOBODY] * (most - len(line)) for line in leading], np.int64).reshape(-1, most)
         compared = compare(self.faces, numbers, self._gallery, self._criteria.scale, self._criteria.linking)
-        for owners, line in zip(leading, compared.tolist(), strict=True):
-            self._known.append({number: Resemblance(*pair) for number, pair in zip(owners, line, strict=False)})
+        self._known = Resemblances.told(leading, compared)
 
     def settle(self) -> bool:
         """Take up what the batch before has led to; False when more than that was written, and all must be done anew.
@@ -52,16 +51,13 @@ class Foresight:
 
     def wrote(self, place: int, number: int, slot: int) -> None:
         """Note that the vector of the face at ``place`` is now in that slot of identity ``number``."""
-        self.near.wrote(place, int(self._gallery.rows(number)[slot]))
+        self.near.wrote(place, self._gallery.row(number, slot))
         self._changed.add(number)
 
     def best(self, place: int) -> list[int]:
         """As ``Neighbours`` has it."""
         return self.near.best(place)
 
-    def known(self, place: int) -> dict[int, Resemblance]:
+    def known(self, place: int) -> Resemblances:
         """How much the face at ``place`` resembles identities that have not changed since."""
-        known = self._known[place]
-        if self._changed.isdisjoint(known):
-            return known
-        return {number: pair for number, pair in known.items() if number not in self._changed}
+        return self._known[place].without(self._changed)

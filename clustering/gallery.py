@@ -69,8 +69,12 @@ class Gallery:
         """The rows of one identity's slots; none of one that has no template."""
         if number >= len(self._slots):
             return np.zeros(0, np.int64)
-        slots: Rows = self._slots[number].astype(np.int64)
-        return slots[slots >= 0]
+        slots = self._slots[number].tolist()
+        return np.array(slots[: slots.index(NOBODY)] if NOBODY in slots else slots, np.int64)
+
+    def row(self, number: int, slot: int) -> int:
+        """The row of an identity's slot, which must be taken."""
+        return int(self._slots[number, slot])
 
     def write(self, number: int, slot: int, vector: Vectors, quality: float, *, covered: bool) -> int:
         """Put a ``vector`` (dim,) into a slot of an identity: the next one, or one that is taken.  Its row."""

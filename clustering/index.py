@@ -82,9 +82,11 @@ class FaissIndex:
             reach = int(rows.max()) + 1
             if reach > len(self._filled):
                 self._make_room(reach)
-            self._memory[rows] = vectors
-            self._codes[rows] = template_codes(vectors)
-            self._filled[rows] = True
+            # Listed rows take longer to write to, and the thread gives up its turn over them.
+            where = slice(reach - 1, reach) if rows.size == 1 else rows
+            self._memory[where] = vectors
+            self._codes[where] = template_codes(vectors)
+            self._filled[where] = True
             self._reach = max(self._reach, reach)
 
     def clear(self, rows: Rows) -> None:

@@ -21,7 +21,7 @@ from deploy import interpreter
 from deploy.routes import alerter_routes, clusterer_routes, embedder_routes
 from deploy.settings import Settings, model_folder
 from deploy.watch import Measured, Watch, fetching, polling
-from deploy.wiring import READ_AHEAD, build_embedder, linked_card
+from deploy.wiring import build_embedder, linked_card
 from embedder.cards import load_model_card
 from embedder.records import FaceEmbedding
 from embedder.stage import EmbedOptions, EmbedStage
@@ -47,6 +47,8 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 SUPERSEDED_PAUSE_S = 1.0
 """The longest pause before asking for work again: losing it to another process is no outage."""
 LASTING_S = 30.0
+STRIDE = 16
+"""Commits' worth of inputs read at a time by a role with a memory: nothing goes on beside the search for the first."""
 GRACE_S = 8.0
 """How long a role that is told to stop may take."""
 
@@ -147,7 +149,7 @@ def _run_divided(settings: Settings, work: Work, watch: Watch, stop: Event) -> N
     def loop() -> None:
         interpreter.give_up_memory()
         check_topics(config, work.topics)
-        most = READ_AHEAD * settings.stream_batch
+        most = STRIDE * settings.stream_batch
         member = Member(config, work.role, [work.topics[0]], most)
         membership = KafkaMembership(member, work.expected, polling(watch, member, work.topics[0]))
         restoring: list[tuple[float, Measured]] = []

@@ -28,6 +28,7 @@ from ingest.stage import Delivery
 
 STAGE = "ingest"
 FETCH_BYTES = 32 * 1024 * 1024
+PARTITION_BYTES = 8 * 1024 * 1024
 FAREWELL_MS = 2_000
 """How long leaving a group may take: with the cluster away, nobody hears it anyway."""
 
@@ -123,7 +124,7 @@ class Member:
                 max_poll_records=max_records,
                 session_timeout_ms=round(config.session_timeout_s * 1000),
                 heartbeat_interval_ms=round(config.session_timeout_s * 1000 / 5),
-                max_partition_fetch_bytes=min(FETCH_BYTES, 4 * 1024 * 1024),
+                max_partition_fetch_bytes=PARTITION_BYTES,
                 fetch_max_bytes=FETCH_BYTES,
                 fetch_max_wait_ms=50,
                 partition_assignment_strategy=(CooperativeStickyAssignor,),  # who keeps a partition need not restore it

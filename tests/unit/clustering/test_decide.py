@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from templates import face, model_card, people, sighting
 
+from clustering.compare import Resemblances
 from clustering.decide import Choice, Criteria, Policy, background_of, choose_slot, decide
 from clustering.neighbours import Neighbours
 from clustering.roster import Roster
@@ -24,6 +25,7 @@ DIM = 8
 BASE = np.eye(DIM)
 LINKING = model_card(DIM).linking
 SCALE = Scale(model_card(DIM).calibration)
+NOBODY_KNOWN = Resemblances({}, {})
 OSLO, BERGEN = (59.9139, 10.7522), (60.3913, 5.3221)  # 305 km apart
 
 
@@ -37,7 +39,7 @@ def roster(*looks: np.ndarray, **event: Any) -> Roster:
 
 
 def chosen(found: FaceEmbedding, known: Roster, linking: Linking = LINKING, **policy: Any) -> Choice:
-    return decide(found, resembled(found, known), {}, known, Criteria(linking, SCALE, Policy(**policy)))
+    return decide(found, resembled(found, known), NOBODY_KNOWN, known, Criteria(linking, SCALE, Policy(**policy)))
 
 
 def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> list[int]:
@@ -254,6 +256,6 @@ def test_covered_faces_are_held_to_what_their_scores_mean() -> None:
     known = roster(BASE[0])
     for signs, number in ((None, None), (masked, 1)):
         found = face("e", like(0.45)).model_copy(update={"signs": signs})
-        choice = decide(found, resembled(found, known), {}, known, Criteria(LINKING, scale, Policy()))
+        choice = decide(found, resembled(found, known), NOBODY_KNOWN, known, Criteria(LINKING, scale, Policy()))
         assert choice.number == number
     assert choice.similarity == pytest.approx(0.55)

@@ -43,9 +43,10 @@ def test_it_holds_while_this_batch_and_the_one_before_are_written(seed: int, kep
     def decided(foresight: Foresight, place: int) -> None:
         faces = foresight.faces
         one = Seen(faces.vectors[[place]], faces.looks[[place]])
-        for number, resemblance in foresight.known(place).items():
+        known = foresight.known(place)
+        for number, score in known.scores.items():
             now = compare(one, np.array([[number]]), gallery, CRITERIA.scale, CRITERIA.linking)[0, 0]
-            assert list(resemblance) == now.tolist()
+            assert [score, known.nearest[number]] == now.tolist()
         fresh = Foresight(one, gallery, CRITERIA)
         fresh.look()
         assert foresight.best(place) == fresh.best(0)
@@ -68,10 +69,10 @@ def test_of_what_has_not_changed_nothing_is_done_twice() -> None:
     foresight = Foresight(seen(2, 4), gallery, CRITERIA)
     foresight.look()
     leading = foresight.best(1)[: CARD.linking.cohort + 1]
-    assert list(foresight.known(1)) == leading
+    assert list(foresight.known(1).scores) == leading
     gallery.write(leading[0], 1, foresight.faces.vectors[0], 0.5, covered=False)
     foresight.wrote(0, leading[0], 1)
-    assert list(foresight.known(1)) == leading[1:]
+    assert list(foresight.known(1).scores) == leading[1:]
 
 
 def test_what_nobody_told_of_calls_for_another_look() -> None:
