@@ -111,7 +111,7 @@ class LandmarkCard(PictureCard):
     The input is a face of ``input_size`` (height, width) whose landmarks, as far as they are known, lie at ``template``
     with ``landmark_weights``, channels in ``channels`` order, ``(value - mean) / std``.  ``output`` names 5 x, y in
     pixels of the input: by how much each landmark lies away from its place in the template.  Looking again at where
-    they are then makes them better still: ``looks`` are taken.
+    they are then makes them better still: ``looks`` are taken at most.
     """
 
     kind: Literal["landmarks"]

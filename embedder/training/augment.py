@@ -55,11 +55,14 @@ def covered(canvas: Image, landmarks: Points, masked: bool, plan: Augmentation, 
     return canvas
 
 
+def edged(canvas: Image, plan: Augmentation, rng: Generator) -> Image:
+    """The canvas, or now and then one of the same size on which the picture ends close to the face."""
+    return _cut(canvas, rng) if rng.random() < plan.cut else canvas
+
+
 def seen(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Generator) -> Image:
     """The model's input, (height, width) = ``size``, as a camera would have given it."""
-    if rng.random() < plan.cut:
-        canvas = _cut(canvas, rng)
-    picture = _aligned(canvas, size, plan, rng)
+    picture = _aligned(edged(canvas, plan, rng), size, plan, rng)
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
     return exposed(picture, plan, rng)

@@ -20,7 +20,7 @@ from embedder.align import Matrix, similarity
 from embedder.cards import LandmarkCard, ModelCard
 from embedder.detect import Face, Image, Points
 from embedder.landmarks import Landmarker
-from embedder.training.augment import Augmentation, covered, exposed
+from embedder.training.augment import Augmentation, covered, edged, exposed
 from embedder.training.folds import grouped, held_out
 from embedder.training.lessons import Learner, Lesson, Pace, check_classes, drawn
 from embedder.training.pool import MARGIN, Pool
@@ -33,7 +33,7 @@ NAME, TITLE = "landmarks", "Landmarks of bare and of masked faces, to a part of 
 SIZE = (64, 64)
 AROUND = 8
 """Pixels around the template model's input that are looked at as well."""
-LOOKS = 2
+LOOKS = 3
 MIRRORED = [1, 0, 2, 4, 3]
 """Which landmark each becomes in a mirror."""
 EYES = slice(0, 2)
@@ -45,7 +45,8 @@ class PlacingOptions:
     """How wrong the landmarks are at first, and what is drawn.
 
     ``shift`` in pixels of the template model's input, ``turn`` in degrees and ``zoom`` in parts are deviations; the
-    share ``near`` of the faces is only off by ``nearly`` of that, as it is for the second look.  ``masked`` is the
+    share ``near`` of the faces is only off by ``nearly`` of that, as it is for the last look, and the share ``lost`` by
+    ``wildly`` times as much, as where the detector took a brow for an eye.  ``masked`` is the
     share of faces that get a mask, and ``worn`` is by how much of that a mask is off its own place: one drawn exactly
     by the landmarks would tell where they are.  ``likeness`` is as ``WearOptions`` has it.
     """
@@ -56,10 +57,14 @@ class PlacingOptions:
     zoom: float = 0.08
     near: float = 0.3
     nearly: float = 0.35
+    lost: float = 0.25
+    wildly: float = 3.0
     masked: float = 0.65
     worn: float = 0.7
     likeness: float = 0.5
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(occlusion=0.1, far=0.2, noise=0.15))
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(occlusion=0.2, cut=0.25, far=0.2, noise=0.15)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class _Lesson:
     def draw(self, rng: Generator) -> tuple[Image, NDArray[np.float32]]:
         options = self._options
         row = self._rows[rng.integers(len(self._rows))]
-        canvas = self.dressed(row, bool(rng.random() < options.masked), rng)
+        canvas = edged(self.dressed(row, bool(rng.random() < options.masked), rng), options.augmentation, rng)
         landmarks = np.asarray(self._faces.landmarks[row], np.float64)
         matrix = self.wrong(landmarks, rng)
         edge = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
@@ -156,13 +161,17 @@ class _Lesson:
         return self._astray(landmarks, self._share(rng), rng)
 
     def _share(self, rng: Generator) -> float:
-        return self._options.nearly if rng.random() < self._options.near else 1.0
+        options = self._options
+        lot = rng.random()
+        if lot < options.near:
+            return options.nearly
+        return options.wildly if lot < options.near + options.lost else 1.0
 
     def _move(self, share: float, rng: Generator) -> Matrix:
         """Turned, zoomed and shifted in the aligned view, about the middle of the eyes."""
         options = self._options
         turn, zoom = np.deg2rad(rng.normal(0, share * options.turn)), np.exp(rng.normal(0, share * options.zoom))
-        shift = np.clip(rng.normal(0, share * options.shift, 2), -MARGIN / 2, MARGIN / 2) * self._scale
+        shift = np.clip(rng.normal(0, share * options.shift, 2), -MARGIN, MARGIN) * self._scale
         about = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         middle = self.template[EYES].mean(axis=0)
         return np.column_stack([about, middle - about @ middle + shift])

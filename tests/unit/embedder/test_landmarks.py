@@ -6,14 +6,15 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from embedder.cards import LandmarkCard, load_card
-from embedder.detect import Face
-from embedder.landmarks import Landmarker
+from embedder.detect import Face, Points
+from embedder.landmarks import ENOUGH, IN_BOX, STILL, Landmarker, _beginnings
 from ingest.errors import Corrupt, UsageError
 
 SIZE = 32
@@ -102,6 +103,51 @@ def test_each_look_begins_where_the_last_one_ended(tmp_path: Path) -> None:
     for _ in range(3):
         expected = once.refined(IMAGE, expected)
     np.testing.assert_allclose(thrice.refined(IMAGE, face()).landmarks, expected.landmarks, atol=1e-3)
+
+
+def test_what_has_come_to_rest_is_not_looked_at_again(tmp_path: Path) -> None:
+    model = Landmarker(landmark_model(tmp_path, np.tile([STILL * 12 * 0.9, 0.0], (5, 1)), looks=8))
+    with mock.patch.object(model, "_placed", wraps=model._placed) as looks:
+        model.refined(IMAGE, face())
+    assert looks.call_count == 2
+
+
+def astray(model: Landmarker, places: dict[int, Points]) -> Face:
+    """What becomes of a face on which the looks do not come to rest, where each new beginning leads to its place."""
+    lost = [(face().landmarks, 1.0), *((places[number], 0.0) for number in sorted(places))]
+    with mock.patch.object(model, "_looked", side_effect=lost):
+        return model.refined(IMAGE, face())
+
+
+def test_a_face_that_does_not_come_to_rest_is_where_most_new_beginnings_lead(tmp_path: Path) -> None:
+    model = Landmarker(landmark_model(tmp_path, np.zeros((5, 2)), looks=3))
+    rng, real = np.random.default_rng(3), face(0.1, 4.2, (70, 60)).landmarks
+    places = {number: real + rng.normal(0, 0.5, (5, 2)).astype(np.float32) for number in range(0, 14, 2)}
+    places |= {number: real + np.float32(40 * number) for number in range(1, 14, 2)}
+    found = astray(model, places)
+    np.testing.assert_allclose(found.landmarks, real, atol=1)
+    assert (found.score, found.landmarks.dtype) == (0.8, np.float32)
+    np.testing.assert_array_equal(found.box, face().box)
+
+
+def test_where_too_few_agree_the_face_stays_as_it_was(tmp_path: Path) -> None:
+    model = Landmarker(landmark_model(tmp_path, np.zeros((5, 2)), looks=3))
+    places = {number: face().landmarks + np.float32(30 * (number // (ENOUGH - 1))) for number in range(14)}
+    given = astray(model, places)
+    np.testing.assert_array_equal(given.landmarks, face().landmarks)
+    assert given.score == face().score
+
+
+def test_new_beginnings_are_of_the_landmarks_and_of_the_box() -> None:
+    given = face()
+    found = list(_beginnings(given))
+    assert len(found) == 14
+    np.testing.assert_allclose(found[0], given.landmarks, atol=1e-4)
+    inside = (found[7] - given.box[:2]) / given.box[2:]
+    np.testing.assert_allclose(inside, IN_BOX, atol=1e-6)
+    apart = np.array([np.linalg.norm(points[1] - points[0]) for points in found])
+    np.testing.assert_allclose(apart / np.repeat(apart[[0, 7]], 7), [1, 0.75, 1.3, 1, 1, 1, 1] * 2, rtol=1e-5)
+    assert len({points.tobytes() for points in found}) == 14
 
 
 def test_a_face_that_would_leave_its_place_stays(tmp_path: Path) -> None:

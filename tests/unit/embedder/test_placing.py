@@ -14,7 +14,7 @@ from embedder.cards import WEIGHTS, load_landmark_card, load_model_card
 from embedder.landmarks import Landmarker
 from embedder.training.augment import Augmentation
 from embedder.training.lessons import Pace
-from embedder.training.placing import MIRRORED, SIZE, Placed, PlacingOptions, _Lesson, train_landmarks
+from embedder.training.placing import LOOKS, MIRRORED, SIZE, Placed, PlacingOptions, _Lesson, train_landmarks
 from embedder.training.pool import Pool
 from embedder.training.shipping import Origin
 from embedder.training.wear import Told
@@ -39,7 +39,7 @@ def test_what_is_to_be_said_of_a_face_in_its_place_is_nothing(bare: Pool) -> Non
 
 def test_landmarks_that_are_off_are_brought_back_by_what_is_said(bare: Pool) -> None:
     """The whole circle: a face off its place, seen by who knows the answer, is back in it after one look."""
-    lesson = _Lesson(bare, np.arange(len(bare)), CARD, replace(OPTIONS, near=0.0))
+    lesson = _Lesson(bare, np.arange(len(bare)), CARD, replace(OPTIONS, near=0.0, lost=0.0))
     rng = np.random.default_rng(2)
     for number in range(10):
         _, landmarks = lesson.face(number)
@@ -49,6 +49,15 @@ def test_landmarks_that_are_off_are_brought_back_by_what_is_said(bare: Pool) -> 
         assert 0.1 < off < 30
         inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
         np.testing.assert_allclose(seen @ inverse[:, :2].T + inverse[:, 2], landmarks, atol=1e-6)
+
+
+def test_so_many_faces_are_nearly_right_and_so_many_lost(bare: Pool) -> None:
+    lesson = _Lesson(bare, np.arange(len(bare)), CARD, replace(OPTIONS, near=0.3, lost=0.25))
+    rng = np.random.default_rng(4)
+    shares = [lesson._share(rng) for _ in range(4000)]
+    assert np.mean([share == OPTIONS.nearly for share in shares]) == pytest.approx(0.3, abs=0.03)
+    assert np.mean([share == OPTIONS.wildly for share in shares]) == pytest.approx(0.25, abs=0.03)
+    assert set(shares) == {OPTIONS.nearly, 1.0, OPTIONS.wildly}
 
 
 def test_a_mirror_changes_sides() -> None:
@@ -66,7 +75,7 @@ def test_a_landmark_model_is_learnt_judged_on_others_and_shipped(tmp_path: Path,
     assert all(np.isfinite(values).all() for of in (found.before, found.after) for values in of.values())
     card = load_landmark_card(place)
     assert card.sha256 == sha256((place / card.file).read_bytes()).hexdigest()
-    assert (card.input_size, card.looks) == (SIZE, 2)
+    assert (card.input_size, card.looks) == (SIZE, LOOKS)
     assert card.measured == {what: found.sentence(what) for what in found.after} | {"when": ORIGIN.made_on}
     assert Landmarker(place).card == card
     with pytest.raises(UsageError, match="there already"):
