@@ -67,10 +67,11 @@ class Gallery:
 
     def rows(self, number: int) -> Rows:
         """The rows of one identity's slots; none of one that has no template."""
-        if number >= len(self._slots):
-            return np.zeros(0, np.int64)
-        slots = self._slots[number].tolist()
-        return np.array(slots[: slots.index(NOBODY)] if NOBODY in slots else slots, np.int64)
+        return np.array(self._taken(number), np.int64)
+
+    def taken(self, number: int) -> int:
+        """How many slots of one identity are taken."""
+        return len(self._taken(number))
 
     def row(self, number: int, slot: int) -> int:
         """The row of an identity's slot, which must be taken."""
@@ -105,6 +106,12 @@ class Gallery:
             slots = rows - np.searchsorted(owners, owners)
             self._make_slots(int(owners[-1]) + 1, int(slots.max()) + 1)
             self._slots[owners, slots] = rows
+
+    def _taken(self, number: int) -> list[int]:
+        if number >= len(self._slots):
+            return []
+        slots: list[int] = self._slots[number].tolist()
+        return slots[: slots.index(NOBODY)] if NOBODY in slots else slots
 
     def _reaches(self, number: int, slot: int) -> bool:
         numbers, slots = self._slots.shape

@@ -134,7 +134,7 @@ class Roster:
             or (identity is not None and identity.identity_id != sighting.identity_id and "another identity's id")
             or (
                 sighting.slot
-                and sighting.slot > len(self.gallery.rows(sighting.number))
+                and sighting.slot > self.gallery.taken(sighting.number)
                 and f"template slot {sighting.slot}"
             )
         )
