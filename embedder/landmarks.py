@@ -25,7 +25,7 @@ from embedder.align import similarity
 from embedder.cards import load_landmark_card
 from embedder.detect import Face, Image, Points
 from embedder.onnx_pictures import PictureNetwork
-from embedder.warp import moved, warp
+from embedder.warp import moved, turned, warp
 from ingest.errors import Corrupt
 
 STILL = 0.03
@@ -105,8 +105,7 @@ def _beginnings(face: Face) -> Iterator[Points]:
     for points in (face.landmarks.astype(np.float64), face.box[:2] + IN_BOX * face.box[2:]):
         middle, apart = points.mean(axis=0), _apart(points)
         for zoom, turn, down in BEGINNINGS:
-            about = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-            yield ((points - middle) @ about.T + middle + [0, down * apart]).astype(np.float32)
+            yield ((points - middle) @ turned(turn, zoom).T + middle + [0, down * apart]).astype(np.float32)
 
 
 def _agreed(found: Sequence[Points]) -> Points | None:

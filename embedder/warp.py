@@ -20,6 +20,12 @@ def moved(points: NDArray[np.floating], matrix: NDArray[np.floating | np.integer
     return found
 
 
+def turned(turn: float, zoom: float) -> NDArray[np.float64]:
+    """The matrix (2, 2) that turns by ``turn`` radians, clockwise in a picture, and zooms."""
+    matrix: NDArray[np.float64] = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return matrix
+
+
 def warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The (height, width) = ``size`` view of ``image`` (H, W, 3), black outside of it.
 

@@ -17,7 +17,7 @@ from random import SystemRandom
 from threading import Event
 
 from ingest.bus import Outbox, Source
-from ingest.commits import Commits
+from ingest.commits import Commits, Outputs
 from ingest.errors import Corrupt, Unavailable
 from ingest.records import Position, Record
 from ingest.snapshots import Snapshot, SnapshotStore
@@ -167,7 +167,7 @@ class Worker:
                 commit = commits.begin if following and not due else commits.make
                 commit(piece, tuple(delivery.record for delivery in deliveries))
 
-    def _committed(self, batch: Sequence[Delivery], outputs: tuple[Record, ...]) -> None:
+    def _committed(self, batch: Sequence[Delivery], outputs: Outputs) -> None:
         self._last = position = batch[-1].position
         self._unsaved += 1
         self.events += len(batch)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from embedder.detect import Image, Points
 from embedder.synthetic_masks import MaskKind, OcclusionKind, draw_mask, draw_occlusion
 from embedder.training.pool import MARGIN
+from embedder.warp import turned
 
 KINDS = tuple(MaskKind)
 OCCLUSIONS = tuple(OcclusionKind)
@@ -102,7 +103,7 @@ def _aligned(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Gene
     """The inner part of the canvas, shaken as landmarks shake it, and now and then seen by a wide angle from below."""
     turn, zoom = np.deg2rad(rng.normal(0, plan.turn)), 1 + rng.normal(0, plan.zoom)
     lens = np.eye(3)
-    lens[:2, :2] = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    lens[:2, :2] = turned(turn, zoom)
     lens[:2, 2] = rng.normal(0, plan.shift, 2)
     if rng.random() < plan.below:
         lens[2, 1] = rng.uniform(-0.0018, 0.0006)  # what is lower is nearer and larger

@@ -27,7 +27,7 @@ from embedder.training.pool import MARGIN, Pool
 from embedder.training.shipping import ModelFolder, Origin
 from embedder.training.straight import straight
 from embedder.training.wear import Told
-from embedder.warp import moved
+from embedder.warp import moved, turned
 
 NAME, TITLE = "landmarks", "Landmarks of bare and of masked faces, to a part of a pixel"
 SIZE = (64, 64)
@@ -172,7 +172,7 @@ class _Lesson:
         options = self._options
         turn, zoom = np.deg2rad(rng.normal(0, share * options.turn)), np.exp(rng.normal(0, share * options.zoom))
         shift = np.clip(rng.normal(0, share * options.shift, 2), -MARGIN, MARGIN) * self._scale
-        about = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        about = turned(turn, zoom)
         middle = self.template[EYES].mean(axis=0)
         return np.column_stack([about, middle - about @ middle + shift])
 
