@@ -10,6 +10,8 @@ because older ones add up two products in sixteen: 127 x 127 x 2 fits.
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,9 @@ REACH = 5.6
 
 def template_codes(vectors: Vectors) -> TemplateCodes:
     """The codes (…, dim) of templates (…, dim) that are L2-normalised."""
-    codes: TemplateCodes = (_rounded(vectors, MOST) + NONE).astype(np.uint8)
+    rounded = _rounded(vectors, MOST)
+    rounded += NONE
+    codes: TemplateCodes = rounded.astype(np.uint8)
     return codes
 
 
@@ -50,8 +54,9 @@ def scores(templates: TemplateCodes, probe: ProbeCodes) -> Scores:
 
 def _rounded(vectors: Vectors, most: int) -> Vectors:
     """The numbers as whole ones from ``-most`` to ``most``."""
-    limit = min(1.0, REACH / float(np.sqrt(vectors.shape[-1])))
-    rounded: Vectors = np.rint(vectors * np.float32(most / limit))
+    limit = min(1.0, REACH / sqrt(vectors.shape[-1]))
+    rounded: Vectors = np.multiply(vectors, most / limit, dtype=np.float32)
+    np.rint(rounded, out=rounded)
     np.minimum(rounded, most, out=rounded)
     np.maximum(rounded, -most, out=rounded)  # np.clip takes three times as long over a single vector
     return rounded

@@ -22,30 +22,28 @@ AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class Resemblances:
-    """Of one face and some identities, by their numbers: ``scores``, and those of the ``nearest`` templates alone."""
+    """Of one face and some identities, by their numbers: ``scores``, and those of the ``nearest`` templates alone.
+
+    ``cosines`` are those with each template, rounded, in the order of slots: of the identity with the best score alone.
+    """
 
     scores: Mapping[int, float]
     nearest: Mapping[int, float]
+    cosines: Mapping[int, list[float]]
 
     def without(self, numbers: Set[int]) -> Resemblances:
         """The same but for those of ``numbers``."""
         if numbers.isdisjoint(self.scores):
             return self
         kept = [number for number in self.scores if number not in numbers]
-        return Resemblances({n: self.scores[n] for n in kept}, {n: self.nearest[n] for n in kept})
+        cosines = {number: of for number, of in self.cosines.items() if number not in numbers}
+        return Resemblances({n: self.scores[n] for n in kept}, {n: self.nearest[n] for n in kept}, cosines)
 
     def joined(self, other: Resemblances) -> Resemblances:
         """These and the ``other`` ones."""
-        return Resemblances({**self.scores, **other.scores}, {**self.nearest, **other.nearest})
-
-    @staticmethod
-    def told(numbers: Sequence[Sequence[int]], compared: NDArray[np.float64]) -> list[Resemblances]:
-        """Those of each of n faces: what ``compare`` has said, (n, m, 2), of its ``numbers``, m at the most."""
-        told = zip(numbers, compared[..., 0].tolist(), compared[..., 1].tolist(), strict=True)
-        return [
-            Resemblances(dict(zip(of, scores, strict=False)), dict(zip(of, nearest, strict=False)))
-            for of, scores, nearest in told
-        ]
+        return Resemblances(
+            {**self.scores, **other.scores}, {**self.nearest, **other.nearest}, {**self.cosines, **other.cosines}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,43 +60,78 @@ class Seen:
         looks = np.array([scale.look(face.signs, face.quality.score) for face in faces], np.uint8)
         return cls(vectors, looks)
 
-    def same(self, other: Seen) -> bool:
-        """Whether nothing that matters differs."""
-        return np.array_equal(self.vectors, other.vectors) and np.array_equal(self.looks, other.looks)
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How much each of n faces resembles m identities: ``scores`` (n, m), those of the ``nearest`` templates (n, m).
+
+    ``cosines`` (n, m, slots) are those with each template, rounded; -inf stands where there is none.
+    """
+
+    scores: NDArray[np.float64]
+    nearest: NDArray[np.float64]
+    cosines: NDArray[np.float64]
+
+    def told(self, numbers: Sequence[Sequence[int]]) -> list[Resemblances]:
+        """The same for each face, by the ``numbers`` of its identities: m at the most, in the order of columns."""
+        if not self.scores.size:
+            return [Resemblances({}, {}, {}) for _ in numbers]
+        first = self.scores.argmax(axis=1)
+        cosines = self.cosines[np.arange(len(first)), first].tolist()
+        told = zip(numbers, self.scores.tolist(), self.nearest.tolist(), first.tolist(), cosines, strict=True)
+        return [
+            Resemblances(
+                dict(zip(of, scores, strict=False)),
+                dict(zip(of, nearest, strict=False)),
+                {of[best]: [cosine for cosine in slots if cosine > -np.inf]} if of else {},
+            )
+            for of, scores, nearest, best, slots in told
+        ]
 
 
-def compare(
-    faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale, linking: Linking
-) -> NDArray[np.float64]:
-    """How much each of n faces resembles the m identities whose ``numbers`` (n, m) stand in its line.
-
-    Of each (n, m, 2) the score, and the even score of the nearest template alone, as templates are now.
+def compare(faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale, linking: Linking) -> Compared:
+    """How much n faces resemble the m identities whose ``numbers`` (n, m) stand in their lines, as templates are now.
 
     A score is the mean of the ``best_of`` best even scores, corrected for their number: a mean of several is steadier
     than one; that it also comes out lower for a person of several looks than for one of a single picture is what
     ``growth`` makes up for.  It is -inf where there is nobody or no template.
     """
-    found = np.full((*numbers.shape, 2), -np.inf)
-    for start in range(0, len(numbers), AT_A_TIME):
-        part = slice(start, start + AT_A_TIME)
-        even = _even(Seen(faces.vectors[part], faces.looks[part]), numbers[part], gallery, scale)
-        found[part] = _summed(np.sort(even, axis=-1), linking)
-    return found
-
-
-def _even(faces: Seen, numbers: NDArray[np.int64], gallery: Gallery, scale: Scale) -> NDArray[np.float64]:
-    """The even scores (n, m, slots), -inf where there is no template."""
+    parts = [slice(start, start + AT_A_TIME) for start in range(0, max(len(numbers), 1), AT_A_TIME)]
     slots = gallery.slots(numbers)
+    compared = [
+        _compared(Seen(faces.vectors[part], faces.looks[part]), slots[part], gallery, scale, linking) for part in parts
+    ]
+    return Compared(*(np.concatenate(found) for found in zip(*compared, strict=True)))
+
+
+def cosines_of(face: Vectors, number: int, gallery: Gallery) -> list[float]:
+    """Those of a face's vector (dim,) and an identity's templates, in the order of slots, as ``compare`` gives them."""
+    templates = gallery.index.get(gallery.rows(number))
+    cosines: list[float] = np.round(_products(templates, np.broadcast_to(face, templates.shape)), DECIMALS).tolist()
+    return cosines
+
+
+def _compared(
+    faces: Seen, slots: NDArray[np.int32], gallery: Gallery, scale: Scale, linking: Linking
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The columns of ``Compared``, of identities whose templates are in the rows ``slots`` (n, m, slots)."""
     there = slots != NOBODY
     rows = slots[there]
     which = np.nonzero(there)[0]
-    templates = gallery.index.get(rows).astype(np.float64)
-    # Row by row, so that a result is the same to the last bit whatever else is in the batch.
-    cosines = np.einsum("td,td->t", templates, faces.vectors.astype(np.float64)[which])
+    products = _products(gallery.index.get(rows), faces.vectors[which])
     looks = scale.looks(gallery.covered(rows), gallery.qualities(rows))
-    even = np.full(there.shape, -np.inf)
-    even[there] = scale.even(faces.looks[which], looks, cosines)
-    return even
+    even, cosines = np.full((2, *there.shape), -np.inf)
+    even[there] = scale.even(faces.looks[which], looks, products)
+    cosines[there] = np.round(products, DECIMALS)
+    even.sort(axis=-1)
+    return _summed(even, linking), even[..., -1], cosines
+
+
+def _products(templates: Vectors, vectors: Vectors) -> NDArray[np.float64]:
+    """Those (t,) of ``templates`` (t, dim) and ``vectors`` (t, dim), line by line."""
+    # So that a result is the same to the last bit whatever else is in the batch.
+    products: NDArray[np.float64] = np.einsum("td,td->t", templates.astype(np.float64), vectors.astype(np.float64))
+    return products
 
 
 def _summed(even: NDArray[np.float64], linking: Linking) -> NDArray[np.float64]:
@@ -107,5 +140,4 @@ def _summed(even: NDArray[np.float64], linking: Linking) -> NDArray[np.float64]:
     count = counted.sum(axis=-1)
     several = np.maximum(count, 1)
     mean = np.where(counted, top, 0).sum(axis=-1) / several
-    score = np.where(count > 0, np.round(mean + linking.growth * (1 - 1 / several), DECIMALS), -np.inf)
-    return np.stack([score, even[..., -1]], axis=-1)
+    return np.where(count > 0, np.round(mean + linking.growth * (1 - 1 / several), DECIMALS), -np.inf)

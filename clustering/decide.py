@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from clustering.compare import DECIMALS, Resemblances, Seen, compare
+from clustering.compare import DECIMALS, Resemblances, Seen, compare, cosines_of
 from clustering.gallery import Gallery
 from clustering.places import Whereabouts, reachable
 from clustering.roster import Identity, Roster
@@ -82,13 +82,16 @@ def decide(face: FaceEmbedding, best: Sequence[int], known: Resemblances, roster
     linking, policy = criteria.linking, criteria.policy
     people = roster.identities
     here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
-    possible = list(islice((n for n in best if could_be_here(people[n], here, policy)), linking.cohort))
+    possible = list(best[: linking.cohort])
+    limits = policy.max_speed_kmh, policy.clock_slack, policy.horizon
+    if possible and not roster.last_seen.plainly_reach(possible, here, *limits):
+        possible = list(islice((n for n in best if could_be_here(people[n], here, policy)), linking.cohort))
     others = best[: linking.cohort + 1]
     missing = [number for number in dict.fromkeys(chain(others, possible)) if number not in known.scores]
     if missing:
         seen = Seen.of([face], roster.gallery.index.dim, criteria.scale)
         compared = compare(seen, np.array([missing]), roster.gallery, criteria.scale, linking)
-        known = known.joined(*Resemblances.told([missing], compared))
+        known = known.joined(*compared.told([missing]))
     scores, nearest = known.scores, known.nearest
     order = sorted(possible, key=lambda number: (-scores[number], number))
     chosen = order[0] if order else None
@@ -99,7 +102,8 @@ def decide(face: FaceEmbedding, best: Sequence[int], known: Resemblances, roster
     if score - linking.background * background < linking.threshold:
         return Choice(None, None, score, 0)
     rival = scores[order[1]] if len(order) > 1 else None
-    return Choice(chosen, score, rival, choose_slot(chosen, face, roster.gallery, policy))
+    cosines = known.cosines.get(chosen) or cosines_of(face.template, chosen, roster.gallery)
+    return Choice(chosen, score, rival, choose_slot(chosen, face, cosines, roster.gallery, policy))
 
 
 def background_of(scores: list[float], linking: Linking) -> float:
@@ -119,25 +123,23 @@ def could_be_here(identity: Identity, here: Whereabouts, policy: Policy) -> bool
     return reachable(identity.last, here, policy.max_speed_kmh, policy.clock_slack)
 
 
-def choose_slot(number: int, face: FaceEmbedding, gallery: Gallery, policy: Policy) -> int | None:
+def choose_slot(number: int, face: FaceEmbedding, cosines: list[float], gallery: Gallery, policy: Policy) -> int | None:
     """Where to keep the face's vector among the templates of its identity; None for nowhere.
 
-    Kept templates should show the person's different looks: a vector that repeats one only replaces it when it is
-    of better quality, and when all slots are taken the worse of the two most alike gives way.
+    ``cosines`` are those with each of these templates.  Kept ones should show the person's different looks: a vector
+    that repeats one only replaces it when it is of better quality, and when all slots are taken the worse of the two
+    most alike gives way.
     """
-    rows = gallery.rows(number)
-    quality, qualities = face.quality.score, gallery.qualities(rows)
-    templates, vector = gallery.index.get(rows).astype(np.float64), face.template.astype(np.float64)
-    rounded = np.round(templates @ vector, DECIMALS).tolist()
-    nearest = rounded.index(max(rounded))
-    if rounded[nearest] >= policy.redundant:
-        return nearest if quality > qualities[nearest] else None
-    if len(rounded) < policy.templates:
-        return len(rounded)
-    everything = np.vstack([templates, vector])
-    alike = np.round(everything @ everything.T, DECIMALS)
+    quality = face.quality.score
+    nearest = cosines.index(max(cosines))
+    if cosines[nearest] >= policy.redundant:
+        return nearest if quality > gallery.quality(number, nearest) else None
+    if len(cosines) < policy.templates:
+        return len(cosines)
+    templates = gallery.index.get(gallery.rows(number)).astype(np.float64)
+    alike = np.round(templates @ templates.T, DECIMALS)
     np.fill_diagonal(alike, -2)
     first, second = sorted(divmod(int(alike.argmax()), len(alike)))
-    if second == len(rounded):
-        return first if quality > qualities[first] else None
-    return first if qualities[first] < qualities[second] else second
+    if (cosines[nearest], -nearest) > (alike[first, second], -first):  # the newcomer is one of the two
+        return nearest if quality > gallery.quality(number, nearest) else None
+    return first if gallery.quality(number, first) < gallery.quality(number, second) else second

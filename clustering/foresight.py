@@ -37,7 +37,7 @@ class Foresight:
         leading = [owners[:most] for owners in self.near.owners]
         numbers = np.array([line + [NOBODY] * (most - len(line)) for line in leading], np.int64).reshape(-1, most)
         compared = compare(self.faces, numbers, self._gallery, self._criteria.scale, self._criteria.linking)
-        self._known = Resemblances.told(leading, compared)
+        self._known = compared.told(leading)
 
     def settle(self) -> bool:
         """Take up what the batch before has led to; False when more than that was written, and all must be done anew.

@@ -54,6 +54,10 @@ class Gallery:
         """The quality scores (n,) of the templates in ``rows`` (n,)."""
         return self._qualities[rows]
 
+    def quality(self, number: int, slot: int) -> float:
+        """The quality score of the template in an identity's slot, which must be taken."""
+        return float(self._qualities[self._slots[number, slot]])
+
     def covered(self, rows: Rows) -> NDArray[np.bool_]:
         """Whether something covered the faces (n,) whose templates are in ``rows`` (n,)."""
         return self._covered[rows]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 
+import numpy as np
+
 from ingest.records import GeoPoint
 
 EARTH_KM = 6371.0088
@@ -13,6 +15,13 @@ EARTH_KM = 6371.0088
 DEGREE_KM = 1.000001 * radians(EARTH_KM)
 """Two places are never further apart than this times the degrees of latitude and of longitude between them."""
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+GROWTH = 1024
+"""People are made room for so many at a time, at least."""
+ROUNDING_KM = 1e-3
+"""By so much the numbers of ``LastSeen`` are less precise than times and places are, at the very most."""
+FASTEST_KMH = 1e6
+"""Nobody is asked about who is faster, so that all products are numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +54,37 @@ def reachable(before: Whereabouts, now: Whereabouts, max_speed_kmh: float, slack
         return True
     within = max_speed_kmh * ((abs(now.at - before.at) + slack) / HOUR)
     return at_most <= within or distance_km(there, here) <= within
+
+
+class LastSeen:
+    """When and where each of many people was last, by number, side by side in memory.  Owned by one thread."""
+
+    def __init__(self) -> None:
+        self._last = np.zeros((0, 3))
+
+    def note(self, number: int, where: Whereabouts) -> None:
+        """Person ``number`` is now said to have been there last."""
+        if number >= len(self._last):
+            more = max(number + 1 - len(self._last), len(self._last) // 2, GROWTH)
+            self._last = np.concatenate([self._last, np.full((more, 3), np.nan)])
+        self._last[number] = _numbers(where)
+
+    def plainly_reach(
+        self, numbers: list[int], now: Whereabouts, max_speed_kmh: float, slack: timedelta, horizon: timedelta | None
+    ) -> bool:
+        """Whether it is plain that each of these people, last seen within the ``horizon``, can be there ``now``.
+
+        When it is not plain, ``reachable`` has to be asked of each.
+        """
+        last, here = self._last[numbers], _numbers(now)
+        speed = min(max_speed_kmh, FASTEST_KMH) / (HOUR / SECOND)
+        # Where a place is unknown, what lies beyond is not a number, and so not more than any.
+        beyond = np.abs(last - here) @ np.array((-speed, DEGREE_KM, DEGREE_KM))
+        far = (beyond > speed * (slack / SECOND) - ROUNDING_KM).any()
+        return not (far or (horizon is not None and last[:, 0].min() <= here[0] - horizon / SECOND))
+
+
+def _numbers(where: Whereabouts) -> tuple[float, float, float]:
+    """Seconds, and degrees of latitude and longitude."""
+    place = where.place
+    return where.at.timestamp(), *((np.nan, np.nan) if place is None else (place.lat, place.lon))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clustering.gallery import Gallery, Templates
 from clustering.index import FaissIndex, VectorIndex
-from clustering.places import Whereabouts
+from clustering.places import LastSeen, Whereabouts
 from clustering.records import Sighting, Usage
 from clustering.visits import VISIT_GAP, VisitBook, frame_of
 from embedder.records import FaceEmbedding
@@ -68,6 +68,7 @@ class Roster:
         self.gap = gap
         self.gallery = Gallery(FaissIndex(dim) if index is None else index)  # a blank one is falsy
         self.identities: dict[int, Identity] = {}
+        self.last_seen = LastSeen()
         self.seen: dict[str, int] = {}
         """Every face counted so far, with its identity's number."""
 
@@ -113,6 +114,7 @@ class Roster:
         identity.first_seen = min(identity.first_seen, event.captured_at)
         if event.captured_at >= identity.last.at:
             identity.last = whereabouts(event)
+            self.last_seen.note(identity.number, identity.last)
         identity.visits.add(frame_of(sighting.face_id, event))
         return identity.visits.count
 
@@ -123,6 +125,8 @@ class Roster:
         """
         self.gallery.fill(owners, templates)
         self.identities.update({person.number: person for person in people})
+        for person in people:
+            self.last_seen.note(person.number, person.last)
 
     def _check(self, sighting: Sighting) -> None:
         identity = self.identities.get(sighting.number)

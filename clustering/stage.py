@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from clustering import snapshot
 from clustering.calibration import probability
@@ -26,6 +27,15 @@ AHEAD = 2
 DUPLICATE = BadRecord(Reason.DUPLICATE_EVENT, Reason.DUPLICATE_EVENT.sentence)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    """A batch's ``faces`` before their turn: why some can't be compared, and what is foreseen of the others."""
+
+    faces: list[FaceEmbedding]
+    faults: list[BadRecord | None]
+    foresight: Foresight
+
+
 class ClusterStage:
     """Decides face by face, in order; its roster runs ahead of what the outbox has committed.
 
@@ -41,35 +51,31 @@ class ClusterStage:
         self._criteria = Criteria(card.linking, Scale(card.calibration), self._policy)
         self.roster = Roster(card.model_id, card.dim, self._policy.visit_gap)
         self._searcher = ThreadPoolExecutor(1, "search")
-        self._foreseen: deque[tuple[Foresight, Future[None]]] = deque(maxlen=AHEAD)
+        self._foreseen: deque[tuple[_Prospect, Future[None]]] = deque(maxlen=AHEAD)
 
     def foresee(self, batch: Sequence[Delivery]) -> None:
         """Begin to search for the faces of ``batch``, in a thread of its own, most of it outside of Python."""
         faces = _faces(batch)
-        if not faces:
-            return
-        faults = self._faults(faces)
-        before = self._foreseen[-1][0] if self._foreseen else None
-        foresight = self._foresight(self._seen([face for at, face in faces.items() if at not in faults]), before)
-        self._foreseen.append((foresight, self._searcher.submit(foresight.look)))
+        if faces:
+            prospect = self._prospect(faces, self._foreseen[-1][0].foresight if self._foreseen else None)
+            self._foreseen.append((prospect, self._searcher.submit(prospect.foresight.look)))
 
     def process(self, batch: Sequence[Delivery]) -> list[Delivery]:
-        faces = _faces(batch)
-        faults = self._faults(faces)
-        sound = [at for at in faces if at not in faults]
-        foresight = self._foresaw([faces[at] for at in sound])
-        places = {at: place for place, at in enumerate(sound)}
+        prospect = self._foresaw(_faces(batch))
+        faults = iter(prospect.faults)
+        place = 0
         outputs = []
-        for at, delivery in enumerate(batch):
+        for delivery in batch:
             outcome: Record = delivery.record
-            if at in faces:
-                face = faces[at]
-                fault = faults.get(at) or (DUPLICATE if face.face_id in self.roster.seen else None)
+            if isinstance(outcome, FaceEmbedding):
+                face, flaw = outcome, next(faults)
+                fault = flaw or (DUPLICATE if face.face_id in self.roster.seen else None)
                 outcome = (
                     _rejection(face, fault, delivery.position)
                     if fault
-                    else self._sighting(face, foresight, places[at], delivery.position)
+                    else self._sighting(face, prospect.foresight, place, delivery.position)
                 )
+                place += flaw is None
             outputs.append(Delivery(outcome, delivery.position))
         return outputs
 
@@ -84,33 +90,32 @@ class ClusterStage:
         self.roster = snapshot.load(content, self.roster)
         self._foreseen.clear()
 
-    def _faults(self, faces: dict[int, FaceEmbedding]) -> dict[int, BadRecord]:
-        """Why a face can't be compared with this roster, for those that can't, by their keys."""
-        found = {at: flaw for at, flaw in zip(faces, flaws(list(faces.values()), self._card.dim), strict=True) if flaw}
-        faults = {at: BadRecord(Reason.BAD_RECORD, flaw) for at, flaw in found.items()}
-        for at, face in faces.items():
-            if face.model_id != self._card.model_id:
-                detail = f"The template is of model {face.model_id}; this roster is of {self._card.model_id}."
-                faults[at] = BadRecord(Reason.MODEL_MISMATCH, detail)
-        return faults
+    def _prospect(self, faces: list[FaceEmbedding], before: Foresight | None = None) -> _Prospect:
+        faults = self._faults(faces)
+        sound = [face for face, fault in zip(faces, faults, strict=True) if fault is None]
+        seen = Seen.of(sound, self._card.dim, self._criteria.scale)
+        return _Prospect(faces, faults, Foresight(seen, self.roster.gallery, self._criteria, before))
 
-    def _seen(self, faces: list[FaceEmbedding]) -> Seen:
-        return Seen.of(faces, self._card.dim, self._criteria.scale)
-
-    def _foresight(self, seen: Seen, before: Foresight | None = None) -> Foresight:
-        return Foresight(seen, self.roster.gallery, self._criteria, before)
-
-    def _foresaw(self, faces: list[FaceEmbedding]) -> Foresight:
+    def _foresaw(self, faces: list[FaceEmbedding]) -> _Prospect:
         """What is known of ``faces``: what was foreseen, if these were the faces, else what is found now."""
-        seen = self._seen(faces)
         while faces and self._foreseen:
-            foresight, search = self._foreseen.popleft()
+            prospect, search = self._foreseen.popleft()
             search.result()
-            if foresight.faces.same(seen) and foresight.settle():
-                return foresight
-        foresight = self._foresight(seen)
-        foresight.look()
-        return foresight
+            if prospect.faces == faces and prospect.foresight.settle():
+                return prospect
+        prospect = self._prospect(faces)
+        prospect.foresight.look()
+        return prospect
+
+    def _faults(self, faces: list[FaceEmbedding]) -> list[BadRecord | None]:
+        """Why each face can't be compared with this roster; None for those that can."""
+        return [self._fault(face, flaw) for face, flaw in zip(faces, flaws(faces, self._card.dim), strict=True)]
+
+    def _fault(self, face: FaceEmbedding, flaw: str | None) -> BadRecord | None:
+        if face.model_id != self._card.model_id:
+            detail = f"The template is of model {face.model_id}; this roster is of {self._card.model_id}."
+            return BadRecord(Reason.MODEL_MISMATCH, detail)
+        return BadRecord(Reason.BAD_RECORD, flaw) if flaw else None
 
     def _sighting(self, face: FaceEmbedding, foresight: Foresight, place: int, position: Position) -> Sighting:
         choice = decide(face, foresight.best(place), foresight.known(place), self.roster, self._criteria)
@@ -148,9 +153,8 @@ class ClusterStage:
         )
 
 
-def _faces(batch: Sequence[Delivery]) -> dict[int, FaceEmbedding]:
-    """The faces in ``batch``, by their places."""
-    return {at: delivery.record for at, delivery in enumerate(batch) if isinstance(delivery.record, FaceEmbedding)}
+def _faces(batch: Sequence[Delivery]) -> list[FaceEmbedding]:
+    return [delivery.record for delivery in batch if isinstance(delivery.record, FaceEmbedding)]
 
 
 def _rejection(face: FaceEmbedding, error: BadRecord, position: Position) -> Rejection:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from templates import face, model_card, people, unit
 
-from clustering.compare import AT_A_TIME, DECIMALS, Seen, compare
+from clustering.compare import AT_A_TIME, DECIMALS, Seen, compare, cosines_of
 from clustering.gallery import NOBODY, Gallery
 from clustering.index import FaissIndex
 from embedder.cards import Line, Linking, PairKind
@@ -67,27 +67,31 @@ def test_it_is_what_plain_arithmetic_gives(seed: int, count: int, best_of: int) 
     seen = Seen.of(faces, DIM, SCALE)
     numbers = rng.choice([NOBODY, 1, 2, 3, 4, 5, 6], (count, 4))
     found = compare(seen, numbers, gallery, SCALE, linking)
-    assert found.shape == (count, 4, 2)
+    told = found.told(numbers.tolist())
     for at in range(count):
         one = Seen(seen.vectors[[at]], seen.looks[[at]])
         for column, number in enumerate(numbers[at].tolist()):
+            score, nearest = found.scores[at, column], found.nearest[at, column]
             if number == NOBODY:
-                assert found[at, column].tolist() == [-np.inf, -np.inf]
+                assert score == nearest == -np.inf
+                assert (found.cosines[at, column] == -np.inf).all()
             else:
-                assert found[at, column] == pytest.approx(expected(one, kept[number], linking), abs=10.0**-DECIMALS)
-        np.testing.assert_array_equal(compare(one, numbers[[at]], gallery, SCALE, linking)[0], found[at])
+                assert (score, nearest) == pytest.approx(expected(one, kept[number], linking), abs=10.0**-DECIMALS)
+                cosines = cosines_of(seen.vectors[at], number, gallery)
+                assert cosines == found.cosines[at, column, : len(kept[number])].tolist()
+                assert cosines == pytest.approx([vector @ seen.vectors[at] for vector, _, _ in kept[number]], abs=2e-6)
+        alone = compare(one, numbers[[at]], gallery, SCALE, linking)
+        np.testing.assert_array_equal(alone.scores[0], found.scores[at])
+        np.testing.assert_array_equal(alone.nearest[0], found.nearest[at])
+        np.testing.assert_array_equal(alone.cosines[0], found.cosines[at])
+        [(best, cosines)] = told[at].cosines.items()
+        assert told[at].scores[best] == max(told[at].scores.values())
+        assert cosines == ([] if best == NOBODY else cosines_of(seen.vectors[at], best, gallery))
 
 
 def test_no_faces_are_no_harm() -> None:
     gallery, _ = filled(1, 0)
     seen = Seen.of([], DIM, SCALE)
-    assert compare(seen, np.zeros((0, 3), np.int64), gallery, SCALE, CARD.linking).shape == (0, 3, 2)
-
-
-def test_faces_are_the_same_when_all_that_is_compared_is() -> None:
-    one, two = (face(name, np.ones(DIM), quality=0.9) for name in ("one", "two"))
-    poor, other = face("one", np.ones(DIM), quality=0.1), face("one", np.arange(1, DIM + 1))
-    seen = Seen.of([one], DIM, SCALE)
-    assert seen.same(Seen.of([two], DIM, SCALE))
-    for different in ([poor], [other], [one, two], []):
-        assert not seen.same(Seen.of(different, DIM, SCALE))
+    found = compare(seen, np.zeros((0, 3), np.int64), gallery, SCALE, CARD.linking)
+    assert found.scores.shape == found.nearest.shape == (0, 3)
+    assert found.told([]) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from templates import face, model_card, people, sighting
 
-from clustering.compare import Resemblances
+from clustering.compare import Resemblances, cosines_of
 from clustering.decide import Choice, Criteria, Policy, background_of, choose_slot, decide
 from clustering.neighbours import Neighbours
 from clustering.roster import Roster
@@ -25,7 +25,7 @@ DIM = 8
 BASE = np.eye(DIM)
 LINKING = model_card(DIM).linking
 SCALE = Scale(model_card(DIM).calibration)
-NOBODY_KNOWN = Resemblances({}, {})
+NOBODY_KNOWN = Resemblances({}, {}, {})
 OSLO, BERGEN = (59.9139, 10.7522), (60.3913, 5.3221)  # 305 km apart
 
 
@@ -170,7 +170,7 @@ def slot_among(kept: Any, qualities: list[float], found: FaceEmbedding, policy: 
     known = Roster("m.1", DIM)
     for number, (vector, quality) in enumerate(zip(kept, qualities, strict=True)):
         known.apply(sighting(face(f"known-{number}", vector, quality=quality), 1, number))
-    return choose_slot(1, found, known.gallery, policy)
+    return choose_slot(1, found, cosines_of(found.template, 1, known.gallery), known.gallery, policy)
 
 
 def test_a_new_look_takes_a_new_slot() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from templates import face, model_card, people
 
-from clustering.compare import Seen, compare
+from clustering.compare import Seen, compare, cosines_of
 from clustering.decide import Criteria, Policy
 from clustering.foresight import Foresight
 from clustering.gallery import Gallery
@@ -45,8 +45,10 @@ def test_it_holds_while_this_batch_and_the_one_before_are_written(seed: int, kep
         one = Seen(faces.vectors[[place]], faces.looks[[place]])
         known = foresight.known(place)
         for number, score in known.scores.items():
-            now = compare(one, np.array([[number]]), gallery, CRITERIA.scale, CRITERIA.linking)[0, 0]
-            assert [score, known.nearest[number]] == now.tolist()
+            now = compare(one, np.array([[number]]), gallery, CRITERIA.scale, CRITERIA.linking)
+            assert (score, known.nearest[number]) == (now.scores[0, 0], now.nearest[0, 0])
+        for number, cosines in known.cosines.items():
+            assert cosines == cosines_of(faces.vectors[place], number, gallery)
         fresh = Foresight(one, gallery, CRITERIA)
         fresh.look()
         assert foresight.best(place) == fresh.best(0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustering.places import Whereabouts, distance_km, reachable
+from clustering.places import LastSeen, Whereabouts, distance_km, reachable
 from ingest.records import GeoPoint
 
 NOON = datetime(2024, 3, 4, 12, tzinfo=UTC)
@@ -71,3 +71,37 @@ def test_more_time_or_speed_never_excludes(a: GeoPoint, b: GeoPoint, minutes: fl
         assert reachable(before, seen(minutes + more, "b", b), speed, SLACK)
         assert reachable(before, now, speed + more, SLACK)
         assert reachable(before, now, speed, SLACK + timedelta(minutes=more))
+
+
+PLACES = st.one_of(st.none(), POINTS, st.builds(GeoPoint, lat=st.floats(59, 60), lon=st.floats(10, 11)))
+STAYS = st.tuples(st.floats(-3000, 3000), st.sampled_from("ab"), PLACES)
+HORIZONS = st.sampled_from([None, timedelta(hours=2), timedelta.max])
+
+
+@given(st.lists(STAYS, min_size=1, max_size=4), STAYS, st.sampled_from([1.0, 300.0, 1e9, float("inf")]), HORIZONS)
+def test_what_is_plain_of_many_is_so_of_each(
+    stays: list[tuple[float, str, GeoPoint | None]],
+    arrival: tuple[float, str, GeoPoint | None],
+    speed: float,
+    horizon: timedelta | None,
+) -> None:
+    before, now = [seen(*stay) for stay in stays], seen(*arrival)
+    last_seen = LastSeen()
+    for number, where in enumerate(before, start=3):
+        last_seen.note(number, where)
+    if last_seen.plainly_reach([*range(3, 3 + len(before))], now, speed, SLACK, horizon):
+        assert all(reachable(where, now, speed, SLACK) for where in before)
+        assert horizon is None or all(now.at - where.at <= horizon for where in before)
+
+
+def test_it_is_plain_of_people_in_one_town_and_of_those_who_had_the_time() -> None:
+    last_seen = LastSeen()
+    for number, where in enumerate([seen(0), seen(0, place=None), seen(-180, place=BERGEN), seen(0, place=BERGEN)]):
+        last_seen.note(number, where)
+    near = seen(0, "b", GeoPoint(lat=59.92, lon=10.76))
+    assert last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, None)
+    assert last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, timedelta(hours=4))
+    assert not last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, timedelta(hours=2))
+    assert not last_seen.plainly_reach([0, 3], near, 300, SLACK, None)
+    last_seen.note(3, seen(0))
+    assert last_seen.plainly_reach([0, 3], near, 300, SLACK, None)
