@@ -48,7 +48,7 @@ class Resemblances:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is compared of faces: their ``vectors`` (n, dim) and ``looks`` (n,)."""
+    """What is compared of n faces: their ``vectors`` (n, dim) and ``looks`` (n,)."""
 
     vectors: Vectors
     looks: Looks

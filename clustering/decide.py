@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clustering.compare import DECIMALS, Resemblances, Seen, compare, cosines_of
 from clustering.gallery import Gallery
 from clustering.places import Whereabouts, reachable
-from clustering.roster import Identity, Roster
+from clustering.roster import Identity, Roster, whereabouts
 from clustering.visits import VISIT_GAP
 from embedder.cards import Linking
 from embedder.records import FaceEmbedding
@@ -60,6 +60,19 @@ class Criteria:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """Whom a face may show: ``best`` are the numbers of the identities with the nearest templates (see ``Neighbours``).
+
+    Best first, of equals the first founded.  ``known`` is how much the face resembles some of them, as templates are
+    now; ``at_hand`` are some who can be where it is.
+    """
+
+    best: Sequence[int]
+    known: Resemblances
+    at_hand: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What was decided: ``number`` of the identity (None: found a new one), and what speaks for it.
 
@@ -73,19 +86,16 @@ class Choice:
     slot: int | None
 
 
-def decide(face: FaceEmbedding, best: Sequence[int], known: Resemblances, roster: Roster, criteria: Criteria) -> Choice:
-    """Choose the identity of ``face`` among those that it resembles.
-
-    ``best`` are the numbers of the identities with the nearest templates: best first, of equals the first founded
-    (see ``Neighbours``).  ``known`` is how much it resembles some of them, as templates are now.
-    """
+def decide(face: FaceEmbedding, candidates: Candidates, roster: Roster, criteria: Criteria) -> Choice:
+    """Choose the identity of ``face`` among those that it resembles."""
+    best, known, at_hand = candidates.best, candidates.known, candidates.at_hand
     linking, policy = criteria.linking, criteria.policy
     people = roster.identities
-    here = Whereabouts(face.event.captured_at, face.event.atm_id, face.event.atm_location)
     possible = list(best[: linking.cohort])
-    limits = policy.max_speed_kmh, policy.clock_slack, policy.horizon
-    if possible and not roster.last_seen.plainly_reach(possible, here, *limits):
-        possible = list(islice((n for n in best if could_be_here(people[n], here, policy)), linking.cohort))
+    if not at_hand.issuperset(possible):
+        here = whereabouts(face.event)
+        there = (n for n in best if n in at_hand or could_be_here(people[n], here, policy))
+        possible = list(islice(there, linking.cohort))
     others = best[: linking.cohort + 1]
     missing = [number for number in dict.fromkeys(chain(others, possible)) if number not in known.scores]
     if missing:

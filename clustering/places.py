@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.records import GeoPoint
 
@@ -57,10 +59,10 @@ def reachable(before: Whereabouts, now: Whereabouts, max_speed_kmh: float, slack
 
 
 class LastSeen:
-    """When and where each of many people was last, by number, side by side in memory.  Owned by one thread."""
+    """When and where each of many people was last, by number from 1, side by side in memory.  Owned by one thread."""
 
     def __init__(self) -> None:
-        self._last = np.zeros((0, 3))
+        self._last = np.full((1, 3), np.nan)  # nobody has number 0
 
     def note(self, number: int, where: Whereabouts) -> None:
         """Person ``number`` is now said to have been there last."""
@@ -70,21 +72,31 @@ class LastSeen:
         self._last[number] = _numbers(where)
 
     def plainly_reach(
-        self, numbers: list[int], now: Whereabouts, max_speed_kmh: float, slack: timedelta, horizon: timedelta | None
-    ) -> bool:
-        """Whether it is plain that each of these people, last seen within the ``horizon``, can be there ``now``.
+        self,
+        numbers: NDArray[np.int64],
+        arrivals: Sequence[Whereabouts],
+        max_speed_kmh: float,
+        slack: timedelta,
+        horizon: timedelta | None,
+    ) -> NDArray[np.bool_]:
+        """Of n ``arrivals``, whether it is plain that everybody in their lines of ``numbers`` (n, m) can be there.
 
-        When it is not plain, ``reachable`` has to be asked of each.
+        Last seen within the ``horizon``, that is, and ``reachable``; where it is not plain, that is to be asked of
+        each.  Numbers below 1 are nobody's.
         """
-        last, here = self._last[numbers], _numbers(now)
+        last = self._last[np.maximum(numbers, 0)]
+        now = np.array([_numbers(where) for where in arrivals]).reshape(-1, 1, 3)
         speed = min(max_speed_kmh, FASTEST_KMH) / (HOUR / SECOND)
         # Where a place is unknown, what lies beyond is not a number, and so not more than any.
-        beyond = np.abs(last - here) @ np.array((-speed, DEGREE_KM, DEGREE_KM))
-        far = (beyond > speed * (slack / SECOND) - ROUNDING_KM).any()
-        return not (far or (horizon is not None and last[:, 0].min() <= here[0] - horizon / SECOND))
+        beyond = np.abs(last - now) @ np.array((-speed, DEGREE_KM, DEGREE_KM))
+        out = beyond > speed * (slack / SECOND) - ROUNDING_KM
+        if horizon is not None:
+            out |= last[..., 0] <= now[..., 0] - horizon / SECOND
+        plain: NDArray[np.bool_] = ~out.any(axis=1)
+        return plain
 
 
 def _numbers(where: Whereabouts) -> tuple[float, float, float]:
     """Seconds, and degrees of latitude and longitude."""
-    place = where.place
-    return where.at.timestamp(), *((np.nan, np.nan) if place is None else (place.lat, place.lon))
+    at, place = where.at.timestamp(), where.place
+    return (at, np.nan, np.nan) if place is None else (at, place.lat, place.lon)

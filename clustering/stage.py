@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from clustering import snapshot
 from clustering.calibration import probability
-from clustering.compare import Seen
 from clustering.decide import Choice, Criteria, Policy, decide
 from clustering.foresight import Foresight
 from clustering.records import Decision, Sighting
@@ -93,8 +92,7 @@ class ClusterStage:
     def _prospect(self, faces: list[FaceEmbedding], before: Foresight | None = None) -> _Prospect:
         faults = self._faults(faces)
         sound = [face for face, fault in zip(faces, faults, strict=True) if fault is None]
-        seen = Seen.of(sound, self._card.dim, self._criteria.scale)
-        return _Prospect(faces, faults, Foresight(seen, self.roster.gallery, self._criteria, before))
+        return _Prospect(faces, faults, Foresight(sound, self.roster, self._criteria, before))
 
     def _foresaw(self, faces: list[FaceEmbedding]) -> _Prospect:
         """What is known of ``faces``: what was foreseen, if these were the faces, else what is found now."""
@@ -105,6 +103,7 @@ class ClusterStage:
                 return prospect
         prospect = self._prospect(faces)
         prospect.foresight.look()
+        prospect.foresight.settle()
         return prospect
 
     def _faults(self, faces: list[FaceEmbedding]) -> list[BadRecord | None]:
@@ -118,11 +117,10 @@ class ClusterStage:
         return BadRecord(Reason.BAD_RECORD, flaw) if flaw else None
 
     def _sighting(self, face: FaceEmbedding, foresight: Foresight, place: int, position: Position) -> Sighting:
-        choice = decide(face, foresight.best(place), foresight.known(place), self.roster, self._criteria)
+        choice = decide(face, foresight.candidates(place), self.roster, self._criteria)
         draft = self._written(face, choice, position)
         visits = self.roster.apply(draft)
-        if draft.slot is not None:
-            foresight.wrote(place, draft.number, draft.slot)
+        foresight.decided(place, draft.number, draft.slot)
         return draft.model_copy(update={"visits": visits})
 
     def _written(self, face: FaceEmbedding, choice: Choice, position: Position) -> Sighting:

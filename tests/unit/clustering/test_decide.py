@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from templates import face, model_card, people, sighting
 
 from clustering.compare import Resemblances, cosines_of
-from clustering.decide import Choice, Criteria, Policy, background_of, choose_slot, decide
+from clustering.decide import Candidates, Choice, Criteria, Policy, background_of, choose_slot, decide
 from clustering.neighbours import Neighbours
 from clustering.roster import Roster
 from clustering.snapshot import dump
@@ -39,13 +39,13 @@ def roster(*looks: np.ndarray, **event: Any) -> Roster:
 
 
 def chosen(found: FaceEmbedding, known: Roster, linking: Linking = LINKING, **policy: Any) -> Choice:
-    return decide(found, resembled(found, known), NOBODY_KNOWN, known, Criteria(linking, SCALE, Policy(**policy)))
+    return decide(found, resembled(found, known), known, Criteria(linking, SCALE, Policy(**policy)))
 
 
-def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> list[int]:
+def resembled(found: FaceEmbedding, known: Roster, nearest: int = 64) -> Candidates:
     near = Neighbours(found.template[None], known.gallery, nearest)
     near.look()
-    return near.best(0)
+    return Candidates(near.best(0), NOBODY_KNOWN, frozenset())
 
 
 def like(*cosines: float, rest: int = DIM - 1) -> np.ndarray:
@@ -256,6 +256,6 @@ def test_covered_faces_are_held_to_what_their_scores_mean() -> None:
     known = roster(BASE[0])
     for signs, number in ((None, None), (masked, 1)):
         found = face("e", like(0.45)).model_copy(update={"signs": signs})
-        choice = decide(found, resembled(found, known), NOBODY_KNOWN, known, Criteria(LINKING, scale, Policy()))
+        choice = decide(found, resembled(found, known), known, Criteria(LINKING, scale, Policy()))
         assert choice.number == number
     assert choice.similarity == pytest.approx(0.55)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,30 +79,42 @@ STAYS = st.tuples(st.floats(-3000, 3000), st.sampled_from("ab"), PLACES)
 HORIZONS = st.sampled_from([None, timedelta(hours=2), timedelta.max])
 
 
-@given(st.lists(STAYS, min_size=1, max_size=4), STAYS, st.sampled_from([1.0, 300.0, 1e9, float("inf")]), HORIZONS)
+@given(
+    st.lists(STAYS, min_size=1, max_size=4),
+    st.lists(STAYS, min_size=1, max_size=3),
+    st.sampled_from([1.0, 300.0, 1e9, float("inf")]),
+    HORIZONS,
+)
 def test_what_is_plain_of_many_is_so_of_each(
     stays: list[tuple[float, str, GeoPoint | None]],
-    arrival: tuple[float, str, GeoPoint | None],
+    arrivals: list[tuple[float, str, GeoPoint | None]],
     speed: float,
     horizon: timedelta | None,
 ) -> None:
-    before, now = [seen(*stay) for stay in stays], seen(*arrival)
+    before, after = [seen(*stay) for stay in stays], [seen(*arrival) for arrival in arrivals]
     last_seen = LastSeen()
     for number, where in enumerate(before, start=3):
         last_seen.note(number, where)
-    if last_seen.plainly_reach([*range(3, 3 + len(before))], now, speed, SLACK, horizon):
-        assert all(reachable(where, now, speed, SLACK) for where in before)
-        assert horizon is None or all(now.at - where.at <= horizon for where in before)
+    numbers = np.tile([*range(3, 3 + len(before)), -1], (len(after), 1))
+    for now, plain in zip(after, last_seen.plainly_reach(numbers, after, speed, SLACK, horizon), strict=True):
+        if plain:
+            assert all(reachable(where, now, speed, SLACK) for where in before)
+            assert horizon is None or all(now.at - where.at <= horizon for where in before)
 
 
 def test_it_is_plain_of_people_in_one_town_and_of_those_who_had_the_time() -> None:
     last_seen = LastSeen()
-    for number, where in enumerate([seen(0), seen(0, place=None), seen(-180, place=BERGEN), seen(0, place=BERGEN)]):
+    stays = [seen(0), seen(0, place=None), seen(-180, place=BERGEN), seen(0, place=BERGEN)]
+    for number, where in enumerate(stays, start=1):
         last_seen.note(number, where)
     near = seen(0, "b", GeoPoint(lat=59.92, lon=10.76))
-    assert last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, None)
-    assert last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, timedelta(hours=4))
-    assert not last_seen.plainly_reach([0, 1, 2], near, 300, SLACK, timedelta(hours=2))
-    assert not last_seen.plainly_reach([0, 3], near, 300, SLACK, None)
-    last_seen.note(3, seen(0))
-    assert last_seen.plainly_reach([0, 3], near, 300, SLACK, None)
+
+    def plain(*numbers: int, hours: float | None = None) -> list[bool]:
+        horizon = None if hours is None else timedelta(hours=hours)
+        return last_seen.plainly_reach(np.array([numbers]), [near], 300, SLACK, horizon).tolist()
+
+    assert plain(1, 2, 3) == plain(1, 2, 3, hours=4) == plain(1, -1, hours=1) == [True]
+    assert plain(1, 2, 3, hours=2) == plain(1, 4) == [False]
+    last_seen.note(4, seen(0))
+    assert plain(1, 4) == [True]
+    assert last_seen.plainly_reach(np.zeros((0, 2), np.int64), [], 300, SLACK, None).tolist() == []
