@@ -6,6 +6,7 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
+from alerts.redis_view import ping
 from deploy.bench_crowd import Crowd
 from deploy.bench_pictures import smaller
 from deploy.bench_roles import START_LIMIT_S, TENTHS, RoleProcess
@@ -16,6 +17,7 @@ from deploy.settings import Settings
 from deploy.view import opened_views, redis_client
 from deploy.view_key import view_key
 from deploy.watch import Watch
+from ingest.errors import Unavailable, UsageError
 from ingest.kafka_bus.config import EVENTS, FACES, SIGHTINGS
 from ingest.records import AtmEvent
 
@@ -94,6 +96,16 @@ def scope_memory(stream: Stream, crowd: Crowd, waiting: int, say: Say) -> dict[s
         role.role: BacklogMemory(waiting=waiting, taken=waiting, rss_mb=role.tenths_mb)
         for role in work_off(stream, crowd, waiting, say)
     }
+
+
+def check_redis(settings: Settings) -> None:
+    """Raise ``UsageError`` unless the Redis of the settings answers: the view's part comes after a long time."""
+    try:
+        with redis_client(settings) as client:
+            ping(client)
+    except Unavailable as error:
+        message = "the Redis of ATMWATCH_REDIS__URL does not answer: start it, or unset that to go without the view"
+        raise UsageError(message) from error
 
 
 def view_memory(stream: Stream, settings: Settings, sightings: int, say: Say) -> BacklogMemory:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from deploy.bench_backlog import (
     VIEW,
     BacklogMemory,
+    check_redis,
     embedder_memory,
     restore_seconds,
     scope_memory,
@@ -85,18 +86,23 @@ def bench_kafka(
 ) -> KafkaBench:
     """Measure on the cluster of ``settings``, with the ``pictures`` repeated; ``say`` hears what is done.
 
-    Raises ``AtmwatchError`` when a role ends or falls silent.
+    Raises ``AtmwatchError`` when a role ends or falls silent, and ``UsageError`` where a Redis is set for the view that
+    does not answer.
     """
+    if options.backlog and settings.redis.url is not None:
+        check_redis(settings)
     with TemporaryDirectory(prefix="atmwatch-bench-") as name, ExitStack() as closing:
 
         def stream(part: str) -> Stream:
             return closing.enter_context(stream_of_its_own(settings.kafka, Path(name) / part))
 
+        # What is timed record by record comes first: in some runs after the journals that are written below, everything
+        # stood still for a second; in none before.
+        answers = measure_latency(stream("latency"), pictures, options.events, options.rate, say)
+        gateway = measure_gateway(stream("gateway"), pictures, options.images, options.connections, say)
         crowd = Crowd(card, options.templates)
         workers = work_off(stream("rates"), crowd, options.faces, say)
         recovery = restore_seconds(stream("recovery"), Crowd(card, options.recovery_templates), say)
-        answers = measure_latency(stream("latency"), pictures, options.events, options.rate, say)
-        gateway = measure_gateway(stream("gateway"), pictures, options.images, options.connections, say)
         backlog = {}
         if options.backlog:
             backlog[EMBEDDER] = embedder_memory(stream("pictures"), pictures, options.backlog, say)

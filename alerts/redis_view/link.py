@@ -87,6 +87,12 @@ def connect(url: str, *, cluster: bool = False, timeout_s: float = 2.0) -> Clien
             raise UsageError(message) from error
 
 
+def ping(client: Client) -> None:
+    """Nothing, when the server answers.  Raises ``UsageError`` for wrong credentials, and ``Unavailable``."""
+    with _reachable():
+        client.ping()
+
+
 class Guarded:
     """Commands that are run together, or not at all when something is not as expected."""
 

@@ -30,7 +30,7 @@ from deploy.bench_stream import Stream, stream_of_its_own
 from deploy.routes import publisher_route
 from deploy.settings import RedisConfig, Settings
 from ingest.codec import encode
-from ingest.errors import AtmwatchError, Unavailable
+from ingest.errors import AtmwatchError, Unavailable, UsageError
 from ingest.kafka_bus.config import EVENTS, KafkaConfig
 from ingest.kafka_bus.member import Place, Received
 from ingest.records import AtmEvent, Position
@@ -257,6 +257,8 @@ def test_with_a_backlog_the_memory_of_every_role_is_watched(monkeypatch: pytest.
         assert len(key) > 16
         yield [SimpleNamespace(store=SimpleNamespace(clear=lambda: cleared.append(client)))]
 
+    pinged: list[str] = []
+    monkeypatch.setattr(bench_backlog, "ping", pinged.append)
     monkeypatch.setattr(bench_backlog, "redis_client", client_of)
     monkeypatch.setattr(bench_backlog, "opened_views", views_of)
     monkeypatch.setattr(bench_backlog, "PICTURES", 20)
@@ -273,8 +275,20 @@ def test_with_a_backlog_the_memory_of_every_role_is_watched(monkeypatch: pytest.
     assert all(len(found.rss_mb) in (10, 11) for found in report.backlog.values())
     assert len(cleared) == 1
     assert cleared[0].startswith("atmwatch-bench-")
+    assert pinged == ["atmwatch"]
     report = bench_kafka.bench_kafka(Settings(), CARD, events(3), options, lambda _: None)
     assert set(report.backlog) == {"embedder", "clusterer", "alerter"}
+
+
+@pytest.mark.usefixtures("no_roles")
+def test_a_redis_that_does_not_answer_is_told_at_once() -> None:
+    said: list[str] = []
+    nowhere = Settings(redis=RedisConfig(url=SecretStr("redis://:secret@127.0.0.1:1/0")))
+    with pytest.raises(UsageError, match="ATMWATCH_REDIS__URL does not answer") as raised:
+        bench_kafka.bench_kafka(nowhere, CARD, events(3), replace(OPTIONS, backlog=40), said.append)
+    assert "secret" not in str(raised.value)
+    assert said == []
+    assert bench_kafka.bench_kafka(nowhere, CARD, events(3), OPTIONS, said.append).backlog == {}
 
 
 REPORT = KafkaBench(
