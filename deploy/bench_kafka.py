@@ -96,8 +96,7 @@ def bench_kafka(
         def stream(part: str) -> Stream:
             return closing.enter_context(stream_of_its_own(settings.kafka, Path(name) / part))
 
-        # What is timed record by record comes first: in some runs after the journals that are written below, everything
-        # stood still for a second; in none before.
+        # What is timed record by record comes first, so that no journal written before keeps the broker's disk busy.
         answers = measure_latency(stream("latency"), pictures, options.events, options.rate, say)
         gateway = measure_gateway(stream("gateway"), pictures, options.images, options.connections, say)
         crowd = Crowd(card, options.templates)
