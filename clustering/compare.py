@@ -24,7 +24,7 @@ AT_A_TIME = 64
 class Resemblances:
     """Of one face and some identities, by their numbers: ``scores``, and those of the ``nearest`` templates alone.
 
-    ``cosines`` are those with each template, rounded, in the order of slots: of the identity with the best score alone.
+    ``cosines`` are those with each template, rounded, in the order of slots: only of identities that scored best.
     """
 
     scores: Mapping[int, float]

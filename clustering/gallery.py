@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from clustering.codes import Vectors
 from clustering.index import Rows, VectorIndex
+from clustering.room import more
 
 NOBODY = -1
 SLOTS = 8
 """Of each identity there is room for so many templates at first."""
-GROWTH = 1024
-"""Rows and identities are made room for so many at a time, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +121,17 @@ class Gallery:
         return number < numbers and slot < slots
 
     def _make_room(self, rows: int) -> None:
-        more = _more(len(self._owners), rows)
-        if more:
-            self._owners = np.concatenate([self._owners, np.full(more, NOBODY, np.int64)])
-            self._qualities = np.concatenate([self._qualities, np.zeros(more)])
-            self._covered = np.concatenate([self._covered, np.zeros(more, np.bool_)])
+        new = more(len(self._owners), rows)
+        if new:
+            self._owners = np.concatenate([self._owners, np.full(new, NOBODY, np.int64)])
+            self._qualities = np.concatenate([self._qualities, np.zeros(new)])
+            self._covered = np.concatenate([self._covered, np.zeros(new, np.bool_)])
 
     def _make_slots(self, numbers: int, slots: int) -> None:
         if not self._reaches(numbers - 1, slots - 1):
             height, width = self._slots.shape
-            more = _more(height, numbers)
+            new = more(height, numbers)
             wider = max(width, 2 * width if slots > width else 0, slots)
-            found = np.full((height + more, wider), NOBODY, np.int32)
+            found = np.full((height + new, wider), NOBODY, np.int32)
             found[:height, :width] = self._slots
             self._slots = found
-
-
-def _more(size: int, wanted: int) -> int:
-    return max(wanted - size, size // 2, GROWTH) if wanted > size else 0

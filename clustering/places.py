@@ -10,6 +10,7 @@ from math import asin, cos, radians, sin, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.room import more
 from ingest.records import GeoPoint
 
 EARTH_KM = 6371.0088
@@ -18,8 +19,6 @@ DEGREE_KM = 1.000001 * radians(EARTH_KM)
 """Two places are never further apart than this times the degrees of latitude and of longitude between them."""
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-GROWTH = 1024
-"""People are made room for so many at a time, at least."""
 ROUNDING_KM = 1e-3
 """By so much the numbers of ``LastSeen`` are less precise than times and places are, at the very most."""
 FASTEST_KMH = 1e6
@@ -66,9 +65,9 @@ class LastSeen:
 
     def note(self, number: int, where: Whereabouts) -> None:
         """Person ``number`` is now said to have been there last."""
-        if number >= len(self._last):
-            more = max(number + 1 - len(self._last), len(self._last) // 2, GROWTH)
-            self._last = np.concatenate([self._last, np.full((more, 3), np.nan)])
+        new = more(len(self._last), number + 1)
+        if new:
+            self._last = np.concatenate([self._last, np.full((new, 3), np.nan)])
         self._last[number] = _numbers(where)
 
     def plainly_reach(

@@ -89,7 +89,8 @@ def bench_kafka(
     Raises ``AtmwatchError`` when a role ends or falls silent, and ``UsageError`` where a Redis is set for the view that
     does not answer.
     """
-    if options.backlog and settings.redis.url is not None:
+    with_view = options.backlog > 0 and settings.redis.url is not None
+    if with_view:
         check_redis(settings)
     with TemporaryDirectory(prefix="atmwatch-bench-") as name, ExitStack() as closing:
 
@@ -107,7 +108,7 @@ def bench_kafka(
             backlog[EMBEDDER] = embedder_memory(stream("pictures"), pictures, options.backlog, say)
             faces = stream("faces")
             backlog |= scope_memory(faces, Crowd(card, options.templates, joins=1.0), options.backlog, say)
-            if settings.redis.url is not None:
+            if with_view:
                 backlog[VIEW] = view_memory(faces, settings, options.templates + options.backlog, say)
     delays = answers.delays_ms
     rss_mb = {role.role: role.most_mb for role in answers.roles}

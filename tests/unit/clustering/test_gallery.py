@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from templates import people, unit
 
-from clustering.gallery import GROWTH, NOBODY, SLOTS, Gallery, Templates
+from clustering.gallery import NOBODY, SLOTS, Gallery, Templates
 from clustering.index import FaissIndex
+from clustering.room import GROWTH
 
 DIM = 8
 
