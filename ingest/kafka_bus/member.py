@@ -138,6 +138,7 @@ class Member:
 
     def poll(self, max_records: int, timeout_s: float) -> list[Received]:
         """The next messages, at most ``max_records``; empty after ``timeout_s``."""
+        self._see_join_through()
         with translated():
             found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
             self._metadata = self._consumer.group_metadata()
@@ -146,6 +147,17 @@ class Member:
             for partition, messages in found.items()
             for received in received_from(messages, Place.of_wire(partition.topic, partition.partition, self.config))
         ]
+
+    def _see_join_through(self) -> None:
+        """Let the client finish a join that it has begun, even where it sees no reason for one any more.
+
+        A poll that times out amid a join leaves it to the next poll.  When that join was for newer metadata, its
+        reason is gone once the leader has divided the work by them: kafka-python 3.0.12 then forgets the join for
+        good, sends no heartbeat, and is expelled after the session timeout.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - nothing public tells that a join is under way
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def changes(self) -> list[tuple[Change, Place]]:
         """What was assigned and taken away since the last call, in order."""

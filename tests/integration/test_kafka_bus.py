@@ -343,3 +343,19 @@ def test_members_tell_how_far_they_are(stream: Stream) -> None:
 
         until(lambda: from_the_start() == [0, 1])
         assert TopicPartition(stream.config.topic_prefix + FACES, 0) == INPUT.on_wire(stream.config)
+
+
+def test_a_join_that_outlasts_a_poll_is_seen_through(stream: Stream) -> None:
+    """A member that forgot a join it had begun would never send a heartbeat again."""
+    with closing(Member(stream.config, "reader", [FACES], 2)) as member:
+        coordinator = member._consumer._coordinator
+        until(lambda: not member.poll(2, 0.2) and bool(member.changes()) and coordinator.stable())
+
+        coordinator._assignment_snapshot = {}  # as where newer metadata have come since the leader divided the work
+        member.poll(2, 0.001)
+        assert coordinator.rejoining
+        until(lambda: coordinator._assignment_snapshot != {})  # the join goes on between polls, and its reason is gone
+
+        until(lambda: not member.poll(2, 0.2) and coordinator.stable(), seconds=5)
+        assert coordinator._heartbeat_enabled
+        assert not coordinator.rejoining
