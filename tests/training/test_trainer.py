@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,25 @@ def test_a_stopped_run_ends_where_an_undisturbed_one_does(tmp_path: Path, pool: 
     for name, value in whole.average.state_dict().items():
         torch.testing.assert_close(again.average.state_dict()[name], value, msg=name)
     assert again.curves[:2] == whole.curves[:2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(
+    tmp_path: Path, pool: Pool, number: signal.Signals
+) -> None:
+    options = replace(QUICK, steps=20, workers=1)
+    training, told = Training(tmp_path, pool, SFACE, options), set[int | None]()
+
+    def ask(_: Progress) -> None:
+        if not told:
+            told.update(child.pid for child in active_children())
+            for child in told:
+                assert child is not None
+                os.kill(child, number)
+
+    training.run(ask)
+    assert len(told) == 1
+    assert training.step == 20
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, pool: Pool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,12 @@ def _collate(samples: list[Sample]) -> tuple[Tensor, Tensor]:
     return as_input(pictures), torch.from_numpy(np.stack([sample.rows for sample in samples]))
 
 
+def _deaf(_worker: int) -> None:
+    """Leave signals to the run: Ctrl-C goes to its workers too, and the step at hand still needs their samples."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Training:
     """One run in one folder: begun from SFace's weights, or gone on with from its checkpoint.
 
@@ -179,6 +186,7 @@ class Training:
             sampler=_Numbers(self.step * options.samples, options.steps * options.samples),
             num_workers=options.workers,
             collate_fn=_collate,
+            worker_init_fn=_deaf,
             prefetch_factor=4 if options.workers else None,
         )
         sums: dict[str, float] = {}
