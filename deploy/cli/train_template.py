@@ -24,7 +24,7 @@ def template_command(
     pictures: Annotated[
         Folders | None, typer.Option(metavar="DIR", help="A folder of faces of nobody in particular; several as well.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 2400,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 64 pictures.")] = 4000,
     rows: Annotated[
         int, typer.Option(help="Of the aligned face, from the top: 64 to 112 by 8; fewer are faster.")
     ] = 104,

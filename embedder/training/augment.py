@@ -20,6 +20,8 @@ from embedder.warp import turned
 
 KINDS = tuple(MaskKind)
 OCCLUSIONS = tuple(OcclusionKind)
+STRETCH = 0.22
+"""The most that the logarithm of width by height is off in a stretched picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,9 @@ class Augmentation:
     """Chances (0 to 1) of each step, and the deviation of the alignment.
 
     ``shift`` in pixels of the model's input, ``turn`` in degrees, ``zoom`` in parts of the scale: how far landmarks
-    found under a mask bring the alignment from that of the bare face.  ``cut`` is that the face stands at the picture's
-    edge, as one close to the camera does, or one cut out tightly.
+    found under a mask bring the alignment from that of the bare face.  ``stretch`` is that the picture is too wide or
+    too high by up to a quarter: recorders store pixels that are not square, and pictures are made to fit a form.
+    ``cut`` is that the face stands at the picture's edge, as one close to the camera does, or one cut out tightly.
     """
 
     occlusion: float = 0.04
@@ -36,6 +39,7 @@ class Augmentation:
     turn: float = 1.5
     zoom: float = 0.03
     below: float = 0.1
+    stretch: float = 0.0
     cut: float = 0.0
     dark: float = 0.08
     grey: float = 0.08
@@ -104,6 +108,9 @@ def _aligned(canvas: Image, size: tuple[int, int], plan: Augmentation, rng: Gene
     turn, zoom = np.deg2rad(rng.normal(0, plan.turn)), 1 + rng.normal(0, plan.zoom)
     lens = np.eye(3)
     lens[:2, :2] = turned(turn, zoom)
+    if rng.random() < plan.stretch:
+        wider = np.exp(rng.uniform(-STRETCH, STRETCH) / 2)
+        lens[:2, :2] *= (wider, 1 / wider)
     lens[:2, 2] = rng.normal(0, plan.shift, 2)
     if rng.random() < plan.below:
         lens[2, 1] = rng.uniform(-0.0018, 0.0006)  # what is lower is nearer and larger

@@ -15,7 +15,17 @@ from embedder.training.pool import NOBODY, Pool
 
 VIEWS = 2
 HARDSHIP = Augmentation(
-    occlusion=0.1, shift=1.4, turn=1.8, zoom=0.04, cut=0.2, dark=0.1, grey=0.1, soft=0.1, far=0.18, jpeg=0.3
+    occlusion=0.1,
+    shift=1.4,
+    turn=1.8,
+    zoom=0.04,
+    stretch=0.35,
+    cut=0.2,
+    dark=0.1,
+    grey=0.1,
+    soft=0.1,
+    far=0.18,
+    jpeg=0.3,
 )
 """What a template must bear: more than a classifier, which may say that it can't tell."""
 

@@ -51,7 +51,7 @@ class TrainingOptions:
     zero-shot models", CVPR 2022).  ``device`` is PyTorch's name.
     """
 
-    steps: int = 2400
+    steps: int = 4000
     samples: int = 32
     rows: int = 104
     widths: tuple[int, ...] = (*WIDTHS[:6], *(464,) * 6, 832, 704)

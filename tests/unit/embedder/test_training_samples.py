@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from embedder.training.samples import Sample, SampleOptions, Samples
 from embedder.warp import warp
 
 SIZE = (96, 112)
-STILL = Augmentation(*[0.0] * 12)
+STILL = Augmentation(*[0.0 for _ in fields(Augmentation)])
 """Nothing is done, but for mirroring and tint."""
 
 
@@ -86,10 +87,25 @@ def test_what_is_not_shaken_is_the_inner_canvas(pool: Pool) -> None:
     np.testing.assert_array_equal(picture, pool.canvas[0][MARGIN : MARGIN + 96, MARGIN:-MARGIN])
 
 
-@pytest.mark.parametrize("step", ["below", "dark", "grey", "motion", "soft", "far", "noise", "jpeg"])
+def test_a_stretched_picture_keeps_its_middle_and_its_area() -> None:
+    ratios = []
+    for seed in range(20):
+        canvas = np.zeros((144, 144, 3), np.uint8)
+        canvas[52:92, 52:92] = 255
+        plan = Augmentation(**{field.name: float(field.name == "stretch") for field in fields(Augmentation)})
+        picture = augment._aligned(canvas, (112, 112), plan, np.random.default_rng(seed))[..., 0] / 255
+        width, height = picture.max(axis=0).sum(), picture.max(axis=1).sum()
+        assert abs(width * height - 1600) < 90
+        np.testing.assert_allclose((picture.mean(axis=0) @ np.arange(112)) / picture.mean(axis=0).sum(), 55.5, atol=0.6)
+        ratios.append(width / height)
+    assert 0.78 < min(ratios) < 0.9
+    assert 1.1 < max(ratios) < 1.28
+
+
+@pytest.mark.parametrize("step", ["below", "stretch", "dark", "grey", "motion", "soft", "far", "noise", "jpeg"])
 def test_every_step_changes_the_picture_and_keeps_the_face(pool: Pool, step: str) -> None:
     values = dict.fromkeys(("occlusion", "shift", "turn", "zoom"), 0.0)
-    steps = dict.fromkeys(("below", "dark", "grey", "motion", "soft", "far", "noise", "jpeg"), 0.0)
+    steps = dict.fromkeys(("below", "stretch", "dark", "grey", "motion", "soft", "far", "noise", "jpeg"), 0.0)
     plain = seen(pool.canvas[0], SIZE, Augmentation(**values, **steps), np.random.default_rng(9))
     changed = seen(pool.canvas[0], SIZE, Augmentation(**values, **(steps | {step: 1.0})), np.random.default_rng(9))
     assert plain.shape == changed.shape == (*SIZE, 3)
