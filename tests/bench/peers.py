@@ -41,7 +41,8 @@ from ingest.claim_check import read_file
 from ingest.errors import BadRecord
 from ingest.images import decode
 
-PACKAGES = ("dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0")
+PACKAGES = ("dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0", f"numpy=={np.__version__}")
+"""dlib hands out its arrays as NumPy's, and does not bring it."""
 WORKER = Path(__file__).with_name("dlib_worker.py")
 SIDES = ("bare", "masked")
 CONDITIONS = (
